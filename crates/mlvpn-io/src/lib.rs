@@ -1,0 +1,1 @@
+//! Sockets, tun devices, poller, clock and netlink.

@@ -1,0 +1,6 @@
+//! The mlvpn protocol as a sans-IO state machine.
+#![forbid(unsafe_code)]
+
+pub mod time;
+
+pub use time::{Duration, Instant};

@@ -1,0 +1,2 @@
+//! A deterministic network to run the protocol in.
+#![forbid(unsafe_code)]

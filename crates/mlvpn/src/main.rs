@@ -1,0 +1,4 @@
+//! The mlvpn program.
+#![forbid(unsafe_code)]
+
+fn main() {}

@@ -1,0 +1,4 @@
+//! What CI runs, runnable by anyone.
+#![forbid(unsafe_code)]
+
+fn main() {}
