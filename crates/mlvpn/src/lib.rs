@@ -1,3 +1,4 @@
 //! The mlvpn program as a library, so that its parts can be tested; `main.rs` only calls it.
 #![forbid(unsafe_code)]
 
+pub mod status;

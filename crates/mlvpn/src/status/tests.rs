@@ -1,0 +1,271 @@
+//! Tests of the snapshot and its two renderings, and that docs/status.md tells the same.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use super::*;
+
+/// A snapshot in which every field has a value of its own.
+pub(crate) fn sample() -> StatusSnapshot {
+    StatusSnapshot {
+        name: "mlvpn".to_owned(),
+        version: "3.0.0".to_owned(),
+        pid: 4242,
+        mode: Mode::Client,
+        start_time_unix: 1_700_000_000,
+        last_reload_unix: 1_700_000_100,
+        uptime: Duration::from_millis(1_500),
+        tuntap: TuntapStatus { kind: TuntapKind::Tap, name: "tap7".to_owned(), mtu: 1428 },
+        protocol_version: 1,
+        session: SessionCounters {
+            packets_from_tun: 1,
+            bytes_from_tun: 2,
+            packets_to_tun: 3,
+            bytes_to_tun: 4,
+            drops: BTreeMap::from([("replayed".to_owned(), 5), ("too_big".to_owned(), 6)]),
+        },
+        reorder: ReorderStatus {
+            enabled: true,
+            held_packets: 7,
+            wait: Duration::from_micros(8_250),
+            released_in_order: 9,
+            released_by_proof: 10,
+            released_by_deadline: 11,
+            late: 12,
+        },
+        links: vec![sample_link("dsl1"), server_link("dsl2")],
+    }
+}
+
+fn sample_link(name: &str) -> LinkStatus {
+    LinkStatus {
+        name: name.to_owned(),
+        mode: Mode::Client,
+        attachment: Attachment {
+            bind_host: Some("192.0.2.1".to_owned()),
+            bind_port: Some(5080),
+            bind_device: Some("ppp0".to_owned()),
+            bind_fib: 3,
+            remote_host: Some("vpn.example.net".to_owned()),
+            remote_port: Some(5081),
+        },
+        remote: Some("198.51.100.7:5081".parse().unwrap()),
+        state: LinkState::Connected,
+        state_age: Duration::from_millis(2_500),
+        last_down_reason: Some("timeout".to_owned()),
+        disconnects: 13,
+        traffic: LinkTraffic {
+            sent_packets: 14,
+            received_packets: 15,
+            sent_bytes: 16,
+            received_bytes: 17,
+        },
+        quality: LinkQuality {
+            srtt: Some(Duration::from_micros(20_900)),
+            rttvar: Some(Duration::from_micros(1_500)),
+            relative_delay_ms: Some(4.5),
+            loss_ratio: 3.0 / 64.0,
+            usable: true,
+            lossy: false,
+            slow: false,
+        },
+        limits: LinkLimits {
+            bandwidth: 1_468_006,
+            timeout: Duration::from_secs(30),
+            fallback_only: false,
+        },
+        last_packet_unix: Some(1_700_000_200),
+        socket_errors: 18,
+    }
+}
+
+/// A link about which nothing is known but its configuration.
+fn server_link(name: &str) -> LinkStatus {
+    LinkStatus {
+        mode: Mode::Server,
+        attachment: Attachment::default(),
+        remote: None,
+        state: LinkState::WaitingPeer,
+        last_down_reason: None,
+        quality: LinkQuality::default(),
+        last_packet_unix: None,
+        ..sample_link(name)
+    }
+}
+
+fn parsed(status: &StatusSnapshot) -> Value {
+    serde_json::from_str(&status.to_json()).unwrap()
+}
+
+#[test]
+fn json_has_the_c_programs_fields_with_true_values() {
+    let json = parsed(&sample());
+    assert_eq!(json["name"], "mlvpn");
+    assert_eq!(json["version"], "3.0.0");
+    assert_eq!(json["uptime"], 1_700_000_000u64);
+    assert_eq!(json["last_reload"], 1_700_000_100u64);
+    assert_eq!(json["pid"], 4242);
+    assert_eq!(json["tuntap"]["type"], "tap");
+    assert_eq!(json["tuntap"]["name"], "tap7");
+    let expected: Value = serde_json::from_str(
+        r#"{"name": "dsl1", "mode": "client", "bindaddr": "192.0.2.1", "bindport": "5080",
+            "destaddr": "vpn.example.net", "destport": "5081", "status": "connected",
+            "sentpackets": 14, "recvpackets": 15, "sentbytes": 16, "recvbytes": 17,
+            "bandwidth": 1468006, "srtt": 20, "loss": 4, "disconnects": 13,
+            "last_packet": 1700000200, "timeout": 30}"#,
+    )
+    .unwrap();
+    for (field, value) in expected.as_object().unwrap() {
+        assert_eq!(&json["tunnels"][0][field], value, "{field}");
+    }
+}
+
+#[test]
+fn fields_of_the_c_program_come_first_and_in_its_order() {
+    let text = sample().to_json();
+    let at = |field: &str| text.find(&format!("\"{field}\":")).unwrap();
+    let order = ["version", "uptime", "last_reload", "pid", "tuntap", "tunnels", "uptime_seconds"];
+    assert!(order.windows(2).all(|pair| at(pair[0]) < at(pair[1])), "{text}");
+    let link = ["bindaddr", "bindport", "destaddr", "destport", "status", "sentpackets"];
+    assert!(link.windows(2).all(|pair| at(pair[0]) < at(pair[1])), "{text}");
+    assert!(at("timeout") < at("remote_address"));
+}
+
+#[test]
+fn what_is_unset_is_said_as_the_c_program_says_it() {
+    let mut status = sample();
+    let json = parsed(&status);
+    let link = &json["tunnels"][1];
+    assert_eq!((&link["bindaddr"], &link["bindport"]), (&"any".into(), &"any".into()));
+    assert_eq!((&link["destaddr"], &link["destport"]), (&"".into(), &"".into()));
+    assert_eq!(link["status"], "waiting peer");
+    assert_eq!(link["srtt"], 0);
+    assert_eq!(link["srtt_ms"], Value::Null);
+    status.links[1].remote = Some("[2001:db8::1]:99".parse().unwrap());
+    let json = parsed(&status);
+    assert_eq!(json["tunnels"][1]["destaddr"], "2001:db8::1");
+    assert_eq!(json["tunnels"][1]["destport"], "99");
+}
+
+#[test]
+fn a_loss_of_one_packet_in_64_or_of_all_is_told_in_whole_percent() {
+    let mut link = sample_link("a");
+    for (ratio, percent) in [(0.0, 0), (1.0 / 64.0, 1), (0.29, 29), (1.0, 100), (f64::NAN, 0)] {
+        link.quality.loss_ratio = ratio;
+        assert_eq!(link.loss_whole_percent(), percent, "{ratio}");
+    }
+}
+
+#[test]
+fn metrics_have_help_and_type_once_and_before_their_samples() {
+    let page = sample().to_metrics();
+    let mut announced = BTreeSet::new();
+    let mut current = "";
+    for line in page.lines() {
+        if let Some(rest) = line.strip_prefix("# HELP ") {
+            current = rest.split(' ').next().unwrap();
+            assert!(announced.insert(current), "{current} announced twice");
+        } else if let Some(rest) = line.strip_prefix("# TYPE ") {
+            assert_eq!(rest.split(' ').next(), Some(current));
+        } else {
+            let (series, value) = line.rsplit_once(' ').unwrap();
+            assert_eq!(series.split('{').next(), Some(current), "{line}");
+            value.parse::<f64>().unwrap();
+        }
+    }
+    assert!(page.ends_with('\n'));
+    assert!(page.contains("\nsentbytes{tunnel=\"dsl1\"} 16\nsentbytes{tunnel=\"dsl2\"} 16\n"));
+    assert!(page.contains("\nconnected{tunnel=\"dsl1\"} 1\nconnected{tunnel=\"dsl2\"} 0\n"));
+    assert!(page.contains("\nwaitingpeer{tunnel=\"dsl1\"} 0\nwaitingpeer{tunnel=\"dsl2\"} 1\n"));
+    assert!(page.contains("\nmlvpn_drops_total{reason=\"too_big\"} 6\n"));
+    assert!(page.contains("\nmlvpn_link_srtt_seconds{tunnel=\"dsl1\"} 0.0209\n"));
+    assert!(!page.contains("mlvpn_link_srtt_seconds{tunnel=\"dsl2\"}"), "not measured there");
+}
+
+#[test]
+fn names_with_quotes_backslashes_and_line_feeds_break_neither_format() {
+    let mut status = sample();
+    status.links[0].name = "a\"b\\c\nd".to_owned();
+    assert!(status.to_metrics().contains("\nconnected{tunnel=\"a\\\"b\\\\c\\nd\"} 1\n"));
+    assert_eq!(parsed(&status)["tunnels"][0]["name"], "a\"b\\c\nd");
+}
+
+#[test]
+fn numbers_that_are_none_are_written_as_each_format_wants() {
+    let mut status = sample();
+    status.links[0].quality.relative_delay_ms = Some(f64::NEG_INFINITY);
+    status.links[0].quality.loss_ratio = f64::NAN;
+    let page = status.to_metrics();
+    assert!(page.contains("mlvpn_link_relative_delay_seconds{tunnel=\"dsl1\"} -Inf\n"), "{page}");
+    assert!(page.contains("mlvpn_link_loss_ratio{tunnel=\"dsl1\"} NaN\n"), "{page}");
+    assert_eq!(parsed(&status)["tunnels"][0]["loss_ratio"], Value::Null);
+}
+
+#[test]
+fn a_program_without_links_has_a_whole_document_too() {
+    let status = StatusSnapshot::starting("mlvpn", Mode::Server, 1, 2);
+    assert_eq!(parsed(&status)["tunnels"], Value::Array(Vec::new()));
+    assert!(!status.to_metrics().contains("connected"));
+}
+
+#[test]
+fn a_snapshot_survives_serialisation() {
+    let text = serde_json::to_string(&sample()).unwrap();
+    assert_eq!(serde_json::from_str::<StatusSnapshot>(&text).unwrap(), sample());
+}
+
+#[test]
+fn the_documentation_lists_every_json_field_and_no_other() {
+    let mut fields = BTreeSet::new();
+    collect_fields(&parsed(&sample()), "", &mut fields);
+    assert_eq!(documented("## JSON").into_keys().collect::<BTreeSet<_>>(), fields);
+}
+
+#[test]
+fn the_documentation_lists_every_metric_with_its_type_and_no_other() {
+    let page = sample().to_metrics();
+    let rendered: BTreeMap<String, String> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '))
+        .map(|(name, kind)| (name.to_owned(), kind.to_owned()))
+        .collect();
+    assert_eq!(documented("## Metrics"), rendered);
+}
+
+/// Dotted paths of the leaves; `[]` for any element, `*` for any drop reason.
+fn collect_fields(value: &Value, path: &str, fields: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(_) if path == "session.drops" => {
+            fields.insert(format!("{path}.*"));
+        }
+        Value::Object(object) => {
+            for (key, inner) in object {
+                let dot = if path.is_empty() { "" } else { "." };
+                collect_fields(inner, &format!("{path}{dot}{key}"), fields);
+            }
+        }
+        Value::Array(items) => {
+            for item in items {
+                collect_fields(item, &format!("{path}[]"), fields);
+            }
+        }
+        _ => {
+            fields.insert(path.to_owned());
+        }
+    }
+}
+
+/// First and second column of the tables below `heading`.
+fn documented(heading: &str) -> BTreeMap<String, String> {
+    let page = include_str!("../../../../docs/status.md");
+    let section = page.split_once(heading).expect("the heading is there").1;
+    let section = section.split("\n## ").next().expect("split yields one piece at least");
+    section
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split_once("` | "))
+        .map(|(name, rest)| {
+            (name.to_owned(), rest.split(" |").next().unwrap_or_default().to_owned())
+        })
+        .collect()
+}
