@@ -1,0 +1,119 @@
+use std::os::fd::AsFd;
+
+use super::*;
+use crate::netns::NetNs;
+
+fn prefix(text: &str) -> Prefix {
+    text.parse().unwrap()
+}
+
+/// Two namespaces joined by a veth pair, `left` and `right`, both up.
+fn pair() -> (NetNs, Netlink, u32, NetNs, Netlink, u32) {
+    let (here, there) = (NetNs::new().unwrap(), NetNs::new().unwrap());
+    let (mut left, mut right) = (here.netlink().unwrap(), there.netlink().unwrap());
+    left.create_veth("left", "right", Some(there.as_fd())).unwrap();
+    let left_index = left.link_by_name("left").unwrap().index;
+    let right_index = right.link_by_name("right").unwrap().index;
+    left.set_link_up(left_index, true).unwrap();
+    right.set_link_up(right_index, true).unwrap();
+    (here, left, left_index, there, right, right_index)
+}
+
+#[test]
+fn links_are_created_changed_moved_and_deleted() {
+    let (_here, mut left, index, there, mut right, _) = pair();
+    left.set_link_mtu(index, 1400).unwrap();
+    left.set_link_tx_queue_len(index, 77).unwrap();
+    let link = left.link_by_name("left").unwrap();
+    assert_eq!((link.mtu, link.tx_queue_len, link.is_up), (1400, 77, true));
+
+    left.create_veth("a", "b", None).unwrap();
+    let moved = left.link_by_name("b").unwrap();
+    left.move_link(moved.index, there.as_fd()).unwrap();
+    assert!(left.link_by_name("b").unwrap_err().is_not_found());
+    assert!(right.link_by_name("b").is_ok());
+
+    left.set_link_up(index, false).unwrap();
+    assert!(!left.link_by_name("left").unwrap().is_up);
+    left.delete_link(index).unwrap();
+    assert!(left.link_by_name("left").is_err());
+    assert!(right.link_by_name("right").is_err(), "its peer goes with it");
+}
+
+#[test]
+fn addresses_of_both_families_are_added_listed_and_deleted() {
+    let (_here, mut left, index, _there, mut right, peer) = pair();
+    for (own, other) in [("192.0.2.1/24", "192.0.2.2/24"), ("2001:db8::1/64", "2001:db8::2/64")] {
+        left.add_address(index, prefix(own)).unwrap();
+        right.add_address(peer, prefix(other)).unwrap();
+        let listed = left.addresses().unwrap();
+        let wanted = Address { link: index, prefix: prefix(own), peer: None };
+        assert!(listed.contains(&wanted), "{listed:?}");
+        assert!(left.add_address(index, prefix(own)).unwrap_err().is_already_there());
+        left.delete_address(index, prefix(own)).unwrap();
+        let error = left.delete_address(index, prefix(own)).unwrap_err();
+        assert!(error.is_not_found(), "{error}");
+        assert!(error.to_string().contains(own), "{error}");
+    }
+}
+
+#[test]
+fn routes_of_both_families_are_added_replaced_listed_and_deleted() {
+    let (_here, mut left, index, _there, _right, _) = pair();
+    for (own, gateway, all) in [
+        ("192.0.2.1/24", "192.0.2.2", Prefix::ALL_V4),
+        ("2001:db8::1/64", "2001:db8::2", Prefix::ALL_V6),
+    ] {
+        left.add_address(index, prefix(own)).unwrap();
+        let gateway: std::net::IpAddr = gateway.parse().unwrap();
+        let route = Route::to(all)
+            .via(gateway)
+            .by_link(index)
+            .from_source(prefix(own).address)
+            .in_table(1234)
+            .with_metric(7);
+        left.add_route(&route).unwrap();
+        assert!(left.routes().unwrap().contains(&route), "{:?}", left.routes());
+        assert!(left.add_route(&route).unwrap_err().is_already_there());
+
+        let changed = Route { source: None, ..route.clone() };
+        left.replace_route(&changed).unwrap();
+        let routes = left.routes().unwrap();
+        assert!(routes.contains(&changed) && !routes.contains(&route), "{routes:?}");
+
+        left.delete_route(&changed).unwrap();
+        assert!(left.delete_route(&changed).unwrap_err().is_not_found());
+        let unreachable = Route::to(prefix("198.51.100.0/24"))
+            .via("203.0.113.1".parse::<std::net::IpAddr>().unwrap());
+        let error = left.add_route(&unreachable).unwrap_err();
+        assert!(error.to_string().contains("198.51.100.0/24 via 203.0.113.1"), "{error}");
+    }
+}
+
+#[test]
+fn rules_of_both_families_are_added_listed_and_deleted() {
+    let namespace = NetNs::new().unwrap();
+    let mut netlink = namespace.netlink().unwrap();
+    for (is_ipv6, from) in [(false, "192.0.2.0/24"), (true, "2001:db8::/64")] {
+        for rule in [
+            Rule::lookup(100, is_ipv6, 10).with_mark(0xbeef),
+            Rule::lookup(1001, is_ipv6, 11).with_source(prefix(from)),
+            Rule::lookup(102, is_ipv6, 12).with_input("lo"),
+            Rule::lookup(103, is_ipv6, 13).with_output("lo"),
+        ] {
+            netlink.add_rule(&rule).unwrap();
+            assert!(netlink.rules().unwrap().contains(&rule), "{:?}", netlink.rules());
+            assert!(netlink.add_rule(&rule).unwrap_err().is_already_there());
+            netlink.delete_rule(&rule).unwrap();
+            assert!(netlink.delete_rule(&rule).unwrap_err().is_not_found());
+        }
+    }
+}
+
+#[test]
+fn what_the_kernel_refuses_is_named() {
+    let mut netlink = NetNs::new().unwrap().netlink().unwrap();
+    let error = netlink.set_link_mtu(4711, 1400).unwrap_err();
+    assert!(error.to_string().contains("mtu of interface 4711 to 1400"), "{error}");
+    assert!(error.is_not_found());
+}
