@@ -1,4 +1,5 @@
 //! The mlvpn program as a library, so that its parts can be tested; `main.rs` only calls it.
 #![forbid(unsafe_code)]
 
+pub mod control;
 pub mod status;
