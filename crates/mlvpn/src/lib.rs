@@ -1,5 +1,6 @@
 //! The mlvpn program as a library, so that its parts can be tested; `main.rs` only calls it.
 #![forbid(unsafe_code)]
 
+pub mod config;
 pub mod control;
 pub mod status;

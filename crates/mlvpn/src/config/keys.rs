@@ -1,0 +1,122 @@
+//! The table of known and of retired keys.
+
+/// Where a key may stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// In `[general]`.
+    General,
+    /// In a link section.
+    Link,
+    /// In `[general]` as the default of all links, and in a link section.
+    Both,
+}
+
+/// The kind of section that a key was found in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// `[general]`.
+    General,
+    /// A link section.
+    Link,
+}
+
+/// A key that the program reads.
+#[derive(Debug)]
+pub struct Key {
+    /// Its name.
+    pub name: &'static str,
+    /// Where it may stand.
+    pub scope: Scope,
+}
+
+/// A key of mlvpn 1.x.
+#[derive(Debug)]
+pub struct RetiredKey {
+    /// Its name.
+    pub name: &'static str,
+    /// What replaces it.
+    pub advice: &'static str,
+}
+
+const fn key(name: &'static str, scope: Scope) -> Key {
+    Key { name, scope }
+}
+
+/// All keys that are read.
+pub static KEYS: [Key; 28] = [
+    key("mode", Scope::General),
+    key("password", Scope::General),
+    key("cleartext_data", Scope::General),
+    key("statuscommand", Scope::General),
+    key("tuntap", Scope::General),
+    key("interface_name", Scope::General),
+    key("mtu", Scope::General),
+    key("ip4", Scope::General),
+    key("ip4_gateway", Scope::General),
+    key("ip4_routes", Scope::General),
+    key("ip6", Scope::General),
+    key("ip6_gateway", Scope::General),
+    key("ip6_routes", Scope::General),
+    key("reorder_buffer_size", Scope::General),
+    key("control_unix_path", Scope::General),
+    key("control_bind_host", Scope::General),
+    key("control_bind_port", Scope::General),
+    key("timeout", Scope::Both),
+    key("loss_tolerence", Scope::Both),
+    key("latency_tolerence", Scope::Both),
+    key("bindhost", Scope::Link),
+    key("bindport", Scope::Link),
+    key("bindfib", Scope::Link),
+    key("binddev", Scope::Link),
+    key("remotehost", Scope::Link),
+    key("remoteport", Scope::Link),
+    key("bandwidth_upload", Scope::Link),
+    key("fallback_only", Scope::Link),
+];
+
+/// Keys of mlvpn 1.x that are accepted with a warning, wherever they stand.
+pub static RETIRED: [RetiredKey; 3] = [
+    RetiredKey { name: "protocol", advice: "mlvpn speaks UDP only: remove the line" },
+    RetiredKey {
+        name: "loglevel",
+        advice: "remove the line, and use -v or -q on the command line",
+    },
+    RetiredKey {
+        name: "bandwidth_download",
+        advice: "remove the line; what this end receives is governed by bandwidth_upload of the other end",
+    },
+];
+
+impl Scope {
+    /// Whether a key of this scope may stand in `place`.
+    pub fn allows(self, place: Place) -> bool {
+        matches!(
+            (self, place),
+            (Self::Both, _) | (Self::General, Place::General) | (Self::Link, Place::Link)
+        )
+    }
+}
+
+/// The key called `name`.
+pub fn find(name: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|k| k.name == name)
+}
+
+/// The retired key called `name`.
+pub fn find_retired(name: &str) -> Option<&'static RetiredKey> {
+    RETIRED.iter().find(|k| k.name == name)
+}
+
+/// The candidate that `name` is most likely a misspelling of.
+pub(super) fn nearest<'a>(
+    name: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
+    let lower = name.to_ascii_lowercase();
+    candidates
+        .into_iter()
+        .map(|c| (strsim::damerau_levenshtein(&lower, &c.to_ascii_lowercase()), c))
+        .filter(|(distance, c)| *distance <= 1 + c.len().min(name.len()) / 4)
+        .min()
+        .map(|(_, c)| c)
+}

@@ -1,0 +1,48 @@
+//! `[filters]`.
+
+use super::Merged;
+use crate::config::ini::Entry;
+use crate::config::keys::{self, Scope};
+use crate::config::{FilterRule, Finding, Findings};
+
+/// Reads the rules, each of which names one of `links`.
+pub(super) fn read(
+    entries: &[&Entry],
+    links: &[Merged<'_>],
+    findings: &mut Findings,
+) -> Vec<FilterRule> {
+    let mut rules = Vec::new();
+    for entry in entries {
+        let link = &entry.key.text;
+        if !links.iter().any(|l| l.name.text == *link) {
+            findings.push(unknown_link(entry, links));
+        } else if entry.value.text.is_empty() {
+            findings.push(
+                Finding::error(entry.key.span, format!("the filter for `{link}` is empty"))
+                    .help("write a pcap-filter expression, such as \"udp port 5060\""),
+            );
+        } else {
+            rules.push(FilterRule { link: link.clone(), expression: entry.value.text.to_string() });
+        }
+    }
+    rules
+}
+
+fn unknown_link(entry: &Entry, links: &[Merged<'_>]) -> Finding {
+    let name = &entry.key.text;
+    let is_link_key = keys::find(name).is_some_and(|k| k.scope != Scope::General);
+    if is_link_key {
+        return Finding::error(entry.key.span, format!("`{name}` outside a link section"))
+            .label("belongs to a link")
+            .help("move the line below the name of a link, such as [dsl1]");
+    }
+    let known: Vec<_> = links.iter().map(|l| l.name.text.as_str()).collect();
+    let help = match keys::nearest(name, known.iter().copied()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None if known.is_empty() => "add a section for it".into(),
+        None => format!("the links are {}", known.join(", ")),
+    };
+    Finding::error(entry.key.span, format!("[filters] names a link `{name}` that does not exist"))
+        .label("no such link")
+        .help(help)
+}
