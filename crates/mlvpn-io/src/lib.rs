@@ -1,6 +1,11 @@
 //! Sockets, tun devices, poller, clock and netlink.
 
+pub mod checksum;
+pub mod clock;
 #[cfg(target_os = "linux")]
 pub mod netlink;
 #[cfg(target_os = "linux")]
 pub mod netns;
+pub mod poller;
+pub mod tun;
+pub mod udp;
