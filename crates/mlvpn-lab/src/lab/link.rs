@@ -1,0 +1,205 @@
+//! A link of a lab, with its two ends.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use anyhow::{Context, Result, bail, ensure};
+use mlvpn_io::netlink::Prefix;
+use mlvpn_io::tun::{Tun, TunOptions};
+use mlvpn_sim::link::{Change, Direction, WanLink};
+use mlvpn_sim::preset::DEFAULT_MTU;
+
+use super::LinkPlan;
+use crate::emulator::{Emulator, LinkTraffic};
+use crate::host::Host;
+
+/// Packets that a link's device holds until the emulator reads them: more than it ever lags behind,
+/// so that only the model drops.
+const DEVICE_QUEUE: u32 = 10_000;
+
+/// A link between the client and the server.
+#[derive(Debug)]
+pub struct LabLink {
+    name: String,
+    number: u8,
+    /// `None`: a cable.
+    emulator: Option<Emulator>,
+    client: Host,
+}
+
+impl LabLink {
+    /// Makes link `number`, from 1, with its devices, which are up and have addresses.
+    pub(crate) fn create(
+        plan: &LinkPlan,
+        number: u32,
+        client: &Host,
+        server: &Host,
+        seed: u64,
+    ) -> Result<Self> {
+        ensure!(
+            (1..=15).contains(&plan.name.len()) && !plan.name.contains(['/', '%', ':', ' ']),
+            "`{}` cannot be an interface's name: 1 to 15 bytes without / % : or space",
+            plan.name
+        );
+        let emulator = match &plan.spec {
+            None => {
+                client.connect(&plan.name, server, &plan.name)?;
+                None
+            }
+            Some(spec) => {
+                let ends = (open_tun(client, &plan.name)?, open_tun(server, &plan.name)?);
+                Some(Emulator::start(&plan.name, ends.0, ends.1, spec, seed)?)
+            }
+        };
+        let number = u8::try_from(number).context("too many links")?;
+        let link = Self { name: plan.name.clone(), number, emulator, client: client.clone() };
+        let mtu = plan.device_mtu.or_else(|| plan.spec.as_ref().map(device_mtu));
+        let addresses = |v4, v6| [Prefix::new(v4, 24), Prefix::new(v6, 64)];
+        let client_end = addresses(link.client_v4(), link.client_v6());
+        let server_end = addresses(link.server_end_v4(), link.server_end_v6());
+        client.configure(&link.name, mtu, &client_end)?;
+        server.configure(&link.name, mtu, &server_end)?;
+        Ok(link)
+    }
+
+    /// Its name, and that of its devices.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The client's IPv4 address on this link.
+    #[must_use]
+    pub fn client_v4(&self) -> IpAddr {
+        self.v4(2)
+    }
+
+    /// The client's IPv6 address on this link.
+    #[must_use]
+    pub fn client_v6(&self) -> IpAddr {
+        self.v6(2)
+    }
+
+    /// The server's IPv4 address on this link only; it is the client's gateway.
+    #[must_use]
+    pub fn server_end_v4(&self) -> IpAddr {
+        self.v4(1)
+    }
+
+    /// The server's IPv6 address on this link only; it is the client's gateway.
+    #[must_use]
+    pub fn server_end_v6(&self) -> IpAddr {
+        self.v6(1)
+    }
+
+    /// Gives the link new properties, which also hold for what is queued; the devices keep their MTU.
+    ///
+    /// # Errors
+    /// When it is a cable.
+    pub fn set_spec(&self, spec: &WanLink) -> Result<()> {
+        self.emulator()?.set_spec(spec);
+        Ok(())
+    }
+
+    /// Makes one change, such as a new rate of one direction.
+    ///
+    /// # Errors
+    /// When it is a cable.
+    pub fn apply(&self, change: &Change) -> Result<()> {
+        self.emulator()?.apply(change);
+        Ok(())
+    }
+
+    /// Cuts the link: packets vanish silently, the devices stay up. A cable is pulled instead, which
+    /// both hosts notice.
+    ///
+    /// # Errors
+    /// When the cable's device refuses.
+    pub fn cut(&self) -> Result<()> {
+        match &self.emulator {
+            Some(emulator) => emulator.cut(),
+            None => self.set_cable(false)?,
+        }
+        Ok(())
+    }
+
+    /// Cuts one direction.
+    ///
+    /// # Errors
+    /// When it is a cable.
+    pub fn cut_direction(&self, direction: Direction) -> Result<()> {
+        self.emulator()?.cut_direction(direction);
+        Ok(())
+    }
+
+    /// Ends a cut. A cable that was pulled loses the client's routes and IPv6 address by it.
+    ///
+    /// # Errors
+    /// When the cable's device refuses.
+    pub fn restore(&self) -> Result<()> {
+        match &self.emulator {
+            Some(emulator) => emulator.restore(),
+            None => self.set_cable(true)?,
+        }
+        Ok(())
+    }
+
+    /// What the emulated link did with the packets that it was given; `None` for a cable.
+    #[must_use]
+    pub fn traffic(&self) -> Option<LinkTraffic> {
+        self.emulator.as_ref().map(Emulator::traffic)
+    }
+
+    /// Bytes of IP packets that have arrived so far: at the client, and at the server.
+    ///
+    /// # Errors
+    /// When the device of a cable is gone.
+    pub fn delivered_bytes(&self) -> Result<(u64, u64)> {
+        match self.traffic() {
+            Some(traffic) => Ok((traffic.down.delivered_bytes, traffic.up.delivered_bytes)),
+            None => {
+                let counters = self.client.counters(&self.name)?;
+                Ok((counters.rx_bytes, counters.tx_bytes))
+            }
+        }
+    }
+
+    fn emulator(&self) -> Result<&Emulator> {
+        match &self.emulator {
+            Some(emulator) => Ok(emulator),
+            None => bail!("link {} is a cable, which has no properties", self.name),
+        }
+    }
+
+    fn set_cable(&self, plugged: bool) -> Result<()> {
+        let mut netlink = self.client.netlink();
+        let index = netlink.link_by_name(&self.name)?.index;
+        Ok(netlink.set_link_up(index, plugged)?)
+    }
+
+    fn v4(&self, host: u8) -> IpAddr {
+        Ipv4Addr::new(198, 18, self.number, host).into()
+    }
+
+    fn v6(&self, host: u16) -> IpAddr {
+        Ipv6Addr::new(0x2001, 2, 0, u16::from(self.number), 0, 0, 0, host).into()
+    }
+}
+
+fn open_tun(host: &Host, name: &str) -> Result<Tun> {
+    let options = TunOptions {
+        name: Some(name.to_owned()),
+        txqueuelen: Some(DEVICE_QUEUE),
+        ..TunOptions::default()
+    };
+    host.run(|| Tun::open(&options))?.with_context(|| {
+        format!(
+            "cannot create the tun device {name} (it needs CAP_NET_ADMIN, a kernel with tun and \
+             the permission to open /dev/net/tun)"
+        )
+    })
+}
+
+fn device_mtu(spec: &WanLink) -> u32 {
+    let mtu = spec.down.mtu.into_iter().chain(spec.up.mtu).min().unwrap_or(DEFAULT_MTU);
+    u32::try_from(mtu).unwrap_or(u32::MAX)
+}
