@@ -1,0 +1,233 @@
+//! CUBIC (RFC 9438) with slow start that ends when delay grows (HyStart, RFC 9406 section 4.2).
+
+use core::time::Duration;
+
+use mlvpn_proto::time::Instant;
+
+/// RFC 9438 section 5: segments per cubic second.
+const C: f64 = 0.4;
+/// Multiplicative decrease, RFC 9438 section 4.6.
+const BETA: f64 = 0.7;
+/// Additive increase that Reno with [`BETA`] would need to be as fast, RFC 9438 section 4.3.
+const ALPHA: f64 = 3.0 * (1.0 - BETA) / (1.0 + BETA);
+/// RFC 6928.
+pub(super) const INITIAL_WINDOW: f64 = 10.0;
+const MIN_WINDOW: f64 = 2.0;
+
+/// The congestion window. All windows are in segments.
+///
+/// Like Linux's, the window grows by whole segments, and a reduction forfeits the parts gained
+/// since the last one, also when it is undone: frequent false alarms stop its growth.
+#[derive(Clone, Debug)]
+pub(super) struct Cubic {
+    pub(super) window: f64,
+    pub(super) slow_start_threshold: f64,
+    last_max: f64,
+    /// The window when it was last reduced.
+    before: f64,
+    /// Parts of a segment gained.
+    gained: f64,
+    epoch: Option<Epoch>,
+    hystart: HyStart,
+}
+
+/// A period of congestion avoidance.
+#[derive(Clone, Copy, Debug)]
+struct Epoch {
+    start: Instant,
+    /// Seconds until the window is back at `origin`.
+    k: f64,
+    origin: f64,
+    /// What Reno would have.
+    reno: f64,
+}
+
+/// Detection of a growing delay, over rounds of one RTT.
+#[derive(Clone, Debug, Default)]
+struct HyStart {
+    round_end: u64,
+    samples: u32,
+    round_min: Option<Duration>,
+}
+
+/// A window to go back to when a reduction turns out to have been unnecessary.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Saved {
+    window: f64,
+    slow_start_threshold: f64,
+}
+
+impl Cubic {
+    pub(super) fn new() -> Self {
+        Self {
+            window: INITIAL_WINDOW,
+            slow_start_threshold: f64::INFINITY,
+            last_max: 0.0,
+            before: 0.0,
+            gained: 0.0,
+            epoch: None,
+            hystart: HyStart::default(),
+        }
+    }
+
+    pub(super) fn is_in_slow_start(&self) -> bool {
+        self.window < self.slow_start_threshold
+    }
+
+    /// Grows after `acked` segments were acknowledged by a sender that used its whole window.
+    pub(super) fn on_ack(&mut self, acked: u64, rtt: Duration, now: Instant) {
+        let mut acked = acked as f64;
+        if self.is_in_slow_start() {
+            let grown = (self.window + acked).min(self.slow_start_threshold);
+            acked -= grown - self.window;
+            self.window = grown;
+        }
+        if acked > 0.0 {
+            self.avoid_congestion(acked, rtt, now);
+        }
+    }
+
+    fn avoid_congestion(&mut self, acked: f64, rtt: Duration, now: Instant) {
+        let window = self.window;
+        let last_max = self.last_max;
+        let epoch = self.epoch.get_or_insert_with(|| Epoch {
+            start: now,
+            k: ((last_max - window).max(0.0) / C).cbrt(),
+            origin: last_max.max(window),
+            reno: window,
+        });
+        let t = (now.saturating_since(epoch.start) + rtt).as_secs_f64();
+        let target = epoch.origin + C * (t - epoch.k).powi(3);
+        // RFC 9438 section 4.2: at most one and a half windows per RTT.
+        let target = target.clamp(window, 1.5 * window);
+        let alpha = if epoch.reno < self.before { ALPHA } else { 1.0 };
+        epoch.reno += alpha * acked / window;
+        let reno = epoch.reno.floor().min(window + acked);
+        self.gained += (target - window) * acked / window;
+        self.window = (window + self.gained.floor()).max(reno);
+        self.gained = self.gained.fract();
+    }
+
+    /// Looks at an RTT sample in slow start; `una` and `next` delimit the data in flight.
+    pub(super) fn on_rtt(&mut self, rtt: Duration, min_rtt: Duration, una: u64, next: u64) {
+        if !self.is_in_slow_start() || self.window < 16.0 {
+            return;
+        }
+        if una >= self.hystart.round_end {
+            self.hystart = HyStart { round_end: next, ..HyStart::default() };
+        }
+        self.hystart.samples += 1;
+        let lowest = self.hystart.round_min.map_or(rtt, |lowest| lowest.min(rtt));
+        self.hystart.round_min = Some(lowest);
+        let margin = (min_rtt / 8).clamp(Duration::from_millis(4), Duration::from_millis(16));
+        if self.hystart.samples >= 8 && lowest > min_rtt + margin {
+            self.slow_start_threshold = self.window;
+        }
+    }
+
+    /// Halves, nearly, after a loss (RFC 9438 sections 4.6 and 4.7).
+    pub(super) fn on_congestion(&mut self) -> Saved {
+        let saved = Saved { window: self.window, slow_start_threshold: self.slow_start_threshold };
+        self.last_max = if self.window < self.last_max {
+            // Fast convergence: leave room for a new flow.
+            self.window * (1.0 + BETA) / 2.0
+        } else {
+            self.window
+        };
+        self.before = self.window;
+        self.slow_start_threshold = (self.window * BETA).floor().max(MIN_WINDOW);
+        self.epoch = None;
+        self.gained = 0.0;
+        saved
+    }
+
+    /// Starts anew from one segment after a retransmission timeout.
+    pub(super) fn on_timeout(&mut self) {
+        self.window = 1.0;
+        self.epoch = None;
+        self.hystart = HyStart::default();
+    }
+
+    /// Takes a reduction back.
+    pub(super) fn undo(&mut self, saved: Saved) {
+        self.window = self.window.max(saved.window);
+        self.slow_start_threshold = self.slow_start_threshold.max(saved.slow_start_threshold);
+        self.epoch = None;
+    }
+
+    /// Restarts after the connection was idle for a retransmission timeout (RFC 5681 section 4.1).
+    pub(super) fn on_idle(&mut self) {
+        self.window = self.window.min(INITIAL_WINDOW);
+        self.epoch = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RTT: Duration = Duration::from_millis(50);
+
+    /// The window after each RTT of full use.
+    fn grow(cubic: &mut Cubic, rounds: u64) -> Vec<f64> {
+        (0..rounds)
+            .map(|round| {
+                for _ in 0..cubic.window as u64 {
+                    cubic.on_ack(1, RTT, Instant::from_millis(round * 50));
+                }
+                cubic.window
+            })
+            .collect()
+    }
+
+    #[test]
+    fn slow_start_doubles() {
+        let mut cubic = Cubic::new();
+        assert_eq!(grow(&mut cubic, 3), [20.0, 40.0, 80.0]);
+    }
+
+    #[test]
+    fn a_loss_takes_thirty_percent_and_growth_is_concave_then_convex() {
+        let mut cubic = Cubic { window: 1_000.0, ..Cubic::new() };
+        cubic.on_congestion();
+        cubic.window = cubic.slow_start_threshold;
+        assert_eq!(cubic.window, 700.0);
+        // K = cbrt(300 / 0.4) = 9.09 s = 182 rounds.
+        let windows = grow(&mut cubic, 300);
+        assert!((windows[181] - 1_000.0).abs() < 10.0, "{}", windows[181]);
+        assert!(windows[20] - windows[0] > windows[170] - windows[150]);
+        assert!(windows[299] - windows[280] > windows[190] - windows[171]);
+    }
+
+    #[test]
+    fn small_windows_grow_as_reno_would() {
+        let mut cubic = Cubic { window: 10.0, ..Cubic::new() };
+        cubic.on_congestion();
+        cubic.window = cubic.slow_start_threshold;
+        let windows = grow(&mut cubic, 10);
+        assert!(windows[9] >= (7.0 + 9.0 * ALPHA).floor(), "{}", windows[9]);
+    }
+
+    #[test]
+    fn a_growing_delay_ends_slow_start() {
+        let mut cubic = Cubic { window: 100.0, ..Cubic::new() };
+        for _ in 0..8 {
+            cubic.on_rtt(Duration::from_millis(55), RTT, 0, 1_000);
+        }
+        assert!(cubic.is_in_slow_start(), "5 ms are within the margin");
+        for _ in 0..8 {
+            cubic.on_rtt(Duration::from_millis(60), RTT, 2_000, 3_000);
+        }
+        assert!(!cubic.is_in_slow_start());
+    }
+
+    #[test]
+    fn an_unnecessary_reduction_is_taken_back() {
+        let mut cubic = Cubic { window: 100.0, ..Cubic::new() };
+        let saved = cubic.on_congestion();
+        cubic.on_timeout();
+        cubic.undo(saved);
+        assert_eq!(cubic.window, 100.0);
+        assert!(cubic.is_in_slow_start());
+    }
+}

@@ -1,0 +1,95 @@
+//! Requests and responses.
+
+use core::time::Duration;
+
+use mlvpn_proto::time::Instant;
+
+use super::{FlowId, TcpFlow};
+use crate::packet::{Side, classify};
+
+const REQUEST_PORT: u16 = 8_080;
+const RESPONSE_PORT: u16 = 8_081;
+
+/// The client asks, the server answers at once, the client thinks and asks again. Each direction
+/// is a connection of its own.
+#[derive(Clone, Debug)]
+pub struct Requests {
+    request: TcpFlow,
+    response: TcpFlow,
+    request_bytes: u64,
+    response_bytes: u64,
+    think: Duration,
+    asked: u64,
+    answered: u64,
+    ask_at: Option<Instant>,
+    asked_at: Instant,
+    times: Vec<Duration>,
+}
+
+impl Requests {
+    /// Asks first at `start`, and again each time `think` after the whole response has come.
+    #[must_use]
+    pub fn new(id: FlowId, mtu: usize, bytes: (u64, u64), think: Duration, start: Instant) -> Self {
+        let request = id.address(Side::Client, REQUEST_PORT);
+        let response = id.address(Side::Server, RESPONSE_PORT);
+        Self {
+            request: TcpFlow::new(Side::Client, request, mtu, 0),
+            response: TcpFlow::new(Side::Server, response, mtu, 0),
+            request_bytes: bytes.0,
+            response_bytes: bytes.1,
+            think,
+            asked: 0,
+            answered: 0,
+            ask_at: Some(start),
+            asked_at: start,
+            times: Vec::new(),
+        }
+    }
+
+    /// How long each answered request took, from asking to the last byte of the response.
+    #[must_use]
+    pub fn times(&self) -> &[Duration] {
+        &self.times
+    }
+
+    pub(super) fn handle_packet(&mut self, side: Side, packet: &[u8], now: Instant) {
+        let Some((address, _)) = classify(packet) else { return };
+        let ports = [address.source.port(), address.destination.port()];
+        if ports.contains(&REQUEST_PORT) {
+            self.request.handle_packet(side, packet, now);
+        } else {
+            self.response.handle_packet(side, packet, now);
+        }
+        if self.request.progress().total() == self.asked * self.request_bytes
+            && self.answered < self.asked
+        {
+            self.answered = self.asked;
+            self.response.write(self.response_bytes);
+        }
+        let is_complete = self.response.progress().total() == self.asked * self.response_bytes;
+        if is_complete && self.times.len() as u64 + 1 == self.asked {
+            self.times.push(now.saturating_since(self.asked_at));
+            self.ask_at = Some(now + self.think);
+        }
+    }
+
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
+        self.request.handle_timeout(now);
+        self.response.handle_timeout(now);
+        if self.ask_at.is_some_and(|at| at <= now) {
+            self.ask_at = None;
+            self.asked_at = now;
+            self.asked += 1;
+            self.request.write(self.request_bytes);
+        }
+    }
+
+    pub(super) fn poll_packet(&mut self, now: Instant) -> Option<(Side, Vec<u8>)> {
+        self.request.poll_packet(now).or_else(|| self.response.poll_packet(now))
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        let inner = [self.request.poll_timeout(), self.response.poll_timeout(), self.ask_at];
+        inner.into_iter().flatten().min()
+    }
+}

@@ -1,0 +1,87 @@
+use super::*;
+use crate::link::LinkSpec;
+
+fn plain(seed: u64, spec: LinkSpec) -> World<PlainEndpoint> {
+    let links = vec![WanLink::symmetric(spec)];
+    let mut world = World::new(seed, links, PlainEndpoint::new(), PlainEndpoint::new());
+    world.set_inner_mtu(1_500);
+    world
+}
+
+#[test]
+fn the_same_seed_gives_the_same_run() {
+    let run = |seed| {
+        let mut world = plain(seed, LinkSpec::new(20.0, 15).with_loss(0.01).with_jitter_ms(3));
+        world.download();
+        world.udp(Side::Client, 200, 0.5);
+        world.requests((300, 20_000), millis(100));
+        world.attack(Attack { hold: 0.01, hold_time: millis(3), ..Attack::default() });
+        world.run_for(secs(3));
+        world.trace_hash()
+    };
+    assert_eq!(run(1), run(1));
+    assert_ne!(run(1), run(2));
+}
+
+#[test]
+fn udp_within_the_rate_arrives_whole_and_in_order() {
+    let mut world = plain(1, LinkSpec::new(10.0, 20).with_jitter_ms(4));
+    let flow = world.udp(Side::Server, 1_000, 5.0);
+    world.run_for(secs(4));
+    world.stop_udp(flow);
+    world.run_for(secs(1));
+    let report = world.udp_flow(flow).report(world.now());
+    assert_eq!((report.sent, report.lost(), report.reordered), (2_501, 0, 0));
+    assert!(report.delay_p50 > millis(15) && report.delay_p99 < millis(50), "{report:?}");
+    world.oracle().assert_clean();
+    world.oracle().assert_ordered();
+}
+
+#[test]
+fn a_cut_is_a_silence() {
+    let mut world = plain(1, LinkSpec::new(10.0, 20));
+    let flow = world.udp(Side::Server, 100, 0.8);
+    world.run_for(secs(1));
+    world.cut(0);
+    world.run_for(secs(2));
+    world.restore(0);
+    world.run_for(secs(1));
+    let report = world.udp_flow(flow).report(world.now());
+    assert!((1_990..2_030).contains(&(report.longest_silence.as_millis() as u64)), "{report:?}");
+}
+
+#[test]
+fn the_oracle_sees_through_an_attacker() {
+    let mut world = plain(1, LinkSpec::new(10.0, 20));
+    world.udp(Side::Server, 100, 0.8);
+    world.attack(Attack { hold: 0.1, hold_time: millis(5), ..Attack::default() });
+    world.run_for(secs(1));
+    world.oracle().assert_clean();
+    assert!(world.oracle().reordered() > 0);
+    world.attack(Attack { duplicate: 0.1, corrupt: 0.1, ..Attack::default() });
+    world.run_for(secs(1));
+    assert!(!world.oracle().violations().is_empty());
+}
+
+#[test]
+fn datagrams_for_a_former_address_go_nowhere() {
+    let mut world = plain(1, LinkSpec::new(10.0, 20));
+    let flow = world.udp(Side::Server, 100, 0.8);
+    world.run_for(secs(1));
+    world.move_client(0, "203.0.113.9:1234".parse().unwrap());
+    world.run_for(secs(1));
+    assert!(world.network().stray() > 900);
+    assert!(world.udp_flow(flow).longest_silence(Instant::ZERO, world.now()) > millis(900));
+}
+
+#[test]
+fn requests_take_a_round_trip_and_what_slow_start_needs() {
+    let mut world = plain(1, LinkSpec::new(100.0, 25));
+    let small = world.requests((300, 1_000), millis(10));
+    let large = world.requests((300, 200_000), millis(10));
+    world.run_for(secs(3));
+    let (small, large) = (world.request_times(small), world.request_times(large));
+    assert!(small.len() > 30 && small.iter().all(|&time| time < millis(75)), "{small:?}");
+    // 138 segments: 10, 20, 40 and 68 more, in four round trips.
+    assert!(large[0] > millis(190) && large[0] < millis(250), "{:?}", large[0]);
+}
