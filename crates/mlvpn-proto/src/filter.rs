@@ -8,6 +8,7 @@
 mod arithmetic;
 mod eval;
 mod lexer;
+mod operand;
 mod parser;
 mod primitive;
 mod program;

@@ -4,7 +4,7 @@
 //! its own inherits those of the operand before: `port 80 or 443`.
 
 use super::lexer::{Token, TokenKind, tokenize};
-use super::primitive::{self, Operand, OperandKind, Qualifiers};
+use super::primitive::{self, OperandKind, Qualifiers};
 use super::program::{BinaryOperator, Builder, Direction, Instruction, Predicate, Relation};
 use super::words::{self, Keyword, Protocol};
 use super::{FilterError, MAX_DEPTH};
@@ -46,6 +46,11 @@ pub(super) struct Parser<'a> {
 impl<'a> Parser<'a> {
     pub(super) fn peek(&self) -> Option<TokenKind<'a>> {
         self.peek_at(self.position)
+    }
+
+    /// The next token as a whole.
+    pub(super) fn token(&self) -> Option<Token<'a>> {
+        self.tokens.get(self.position).copied()
     }
 
     fn peek_at(&self, position: usize) -> Option<TokenKind<'a>> {
@@ -354,108 +359,6 @@ impl<'a> Parser<'a> {
         }
         self.leave();
         Ok(())
-    }
-
-    fn operand_of(
-        &mut self,
-        qualifiers: Qualifiers,
-        follows_head: bool,
-    ) -> Result<Operand<'a>, FilterError> {
-        let is_protocol = qualifiers.kind == OperandKind::Protocol;
-        let Some(token) = self.tokens.get(self.position).copied() else {
-            return Err(self.unexpected(expected_operand(qualifiers.kind)));
-        };
-        let operand = match token.kind {
-            TokenKind::Number(number) => Operand::Number(number),
-            TokenKind::Address4 { value, bits } => {
-                self.advance();
-                return self.network4(value, bits, token.column);
-            }
-            TokenKind::Address6(address) => {
-                self.advance();
-                return self.network6(address.into(), token.column);
-            }
-            TokenKind::Mac(address) => Operand::Mac(address),
-            TokenKind::Name(name) => Operand::Name(name),
-            TokenKind::Keyword(Keyword::Protocol(_)) if is_protocol && follows_head => {
-                Operand::Name(token.text)
-            }
-            _ => return Err(self.unexpected(expected_operand(qualifiers.kind))),
-        };
-        self.advance();
-        Ok(operand)
-    }
-}
-
-impl<'a> Parser<'a> {
-    /// Reads what may follow an IPv4 address: `/LENGTH` or `mask ADDRESS`.
-    fn network4(
-        &mut self,
-        value: u32,
-        bits: u32,
-        column: usize,
-    ) -> Result<Operand<'a>, FilterError> {
-        let mask = match self.peek() {
-            Some(TokenKind::Operator(BinaryOperator::Divide)) => {
-                self.advance();
-                let length = self.prefix_length(32)?;
-                u32::MAX.checked_shl(32 - length).unwrap_or(0)
-            }
-            Some(TokenKind::Keyword(Keyword::Mask)) => {
-                self.advance();
-                let Some(TokenKind::Address4 { value, bits }) = self.peek() else {
-                    return Err(self.unexpected("a mask such as 255.255.0.0"));
-                };
-                self.advance();
-                value << (32 - bits)
-            }
-            _ => return Ok(Operand::Address4 { value, bits }),
-        };
-        let network = value << (32 - bits);
-        if network & !mask != 0 {
-            let fits = std::net::Ipv4Addr::from(network & mask);
-            let message =
-                format!("the address has bits outside of its mask; the network is {fits}");
-            return Err(FilterError::new(column, message));
-        }
-        Ok(Operand::Network4 { network, mask })
-    }
-
-    /// Reads what may follow an IPv6 address: `/LENGTH`.
-    fn network6(&mut self, network: u128, column: usize) -> Result<Operand<'a>, FilterError> {
-        if self.peek() != Some(TokenKind::Operator(BinaryOperator::Divide)) {
-            return Ok(Operand::Address6(network.into()));
-        }
-        self.advance();
-        let length = self.prefix_length(128)?;
-        let mask = u128::MAX.checked_shl(128 - length).unwrap_or(0);
-        if network & !mask != 0 {
-            let fits = std::net::Ipv6Addr::from(network & mask);
-            let message =
-                format!("the address has bits outside of its mask; the network is {fits}");
-            return Err(FilterError::new(column, message));
-        }
-        Ok(Operand::Network6 { network, mask })
-    }
-
-    fn prefix_length(&mut self, longest: u32) -> Result<u32, FilterError> {
-        match self.peek() {
-            Some(TokenKind::Number(length)) if length <= longest => {
-                self.advance();
-                Ok(length)
-            }
-            _ => Err(self.unexpected(&format!("a prefix length from 0 to {longest}"))),
-        }
-    }
-}
-
-fn expected_operand(kind: OperandKind) -> &'static str {
-    match kind {
-        OperandKind::Host => "an address",
-        OperandKind::Net => "a network such as 10.0.0.0/8",
-        OperandKind::Port => "a port number or a service name",
-        OperandKind::PortRange => "a range of ports such as 8000-8080",
-        OperandKind::Protocol => "the number or the name of a protocol",
     }
 }
 

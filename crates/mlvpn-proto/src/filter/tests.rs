@@ -136,7 +136,7 @@ fn nesting_is_bounded() {
         format!("len = {}1", "1 ^ ".repeat(500)),
         format!("len = {}1", "- ".repeat(500)),
         format!("{}0] = 1", "ip[".repeat(500)),
-        format!("{}", "(".repeat(MAX_TEXT_LEN)),
+        "(".repeat(MAX_TEXT_LEN),
         format!("port {}", "(".repeat(1000)),
         format!("port 80 or {}", "(not ".repeat(500)),
         format!("{}1{} > 1", "(".repeat(1000), ")".repeat(1000)),
