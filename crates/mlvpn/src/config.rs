@@ -225,3 +225,6 @@ impl std::fmt::Display for Host {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -36,8 +36,8 @@ pub struct Finding {
     pub message: String,
     /// Where; `None` when it concerns the file as a whole.
     pub span: Option<Span>,
-    /// A few words beside the underlined text.
-    pub label: String,
+    /// A few words beside the underlined text, if they add anything.
+    pub label: Option<String>,
     /// What to do about it.
     pub help: Option<String>,
 }
@@ -71,7 +71,7 @@ impl Finding {
     /// Sets the words beside the underlined text.
     #[must_use]
     pub fn label(mut self, label: impl Into<String>) -> Self {
-        self.label = label.into();
+        self.label = Some(label.into());
         self
     }
 
@@ -83,7 +83,7 @@ impl Finding {
     }
 
     fn new(severity: Severity, span: Option<Span>, message: String) -> Self {
-        Self { severity, message, span, label: "here".into(), help: None }
+        Self { severity, message, span, label: None, help: None }
     }
 }
 
@@ -109,6 +109,12 @@ impl Findings {
     /// Sets the text that spans refer to. It is printed: secrets must have been masked.
     pub(super) fn set_source(&mut self, masked: String) {
         self.source = masked;
+    }
+
+    /// The text that spans refer to.
+    #[cfg(test)]
+    pub(super) fn source(&self) -> &str {
+        &self.source
     }
 
     /// Adds a finding; above a hundred they are only counted.
@@ -157,7 +163,7 @@ impl Findings {
         let handler = GraphicalReportHandler::new_themed(theme)
             .with_width(WIDTH)
             .with_links(false)
-            .with_context_lines(0);
+            .with_context_lines(1);
         let source = NamedSource::new(&self.file, self.source.clone());
         let mut out = String::new();
         for finding in self.list() {
@@ -256,7 +262,7 @@ impl miette::Diagnostic for Shown<'_> {
 
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
         let span = self.finding.span?;
-        let label = LabeledSpan::new_with_span(Some(self.finding.label.clone()), span);
+        let label = LabeledSpan::new_with_span(self.finding.label.clone(), span);
         Some(Box::new(std::iter::once(label)))
     }
 }

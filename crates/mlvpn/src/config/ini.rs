@@ -112,7 +112,9 @@ impl Reader {
     fn add(&mut self, entry: Entry, findings: &mut Findings) {
         if mask::is_secret(&entry.key.text) {
             self.expects_secret = entry.value.text.is_empty();
-            self.secrets.push(entry.value.span);
+            if !self.expects_secret {
+                self.secrets.push(entry.value.span);
+            }
         } else {
             self.expects_secret = false;
         }

@@ -5,6 +5,9 @@ use zeroize::Zeroizing;
 use super::{Entry, Spanned, Value};
 use crate::config::{Finding, Findings, Span};
 
+/// What word processors and web pages put in the place of `"` and `'`.
+const TYPOGRAPHIC_QUOTES: [char; 5] = ['\u{201c}', '\u{201d}', '\u{201e}', '\u{2018}', '\u{2019}'];
+
 /// What a line turned out to be.
 pub(super) enum Line {
     /// Nothing, or a comment.
@@ -132,9 +135,9 @@ fn value(
     };
     let verbatim = single.is_some() || simple || quotes == 0;
     let text = if verbatim {
-        line[inner.clone()].to_owned()
+        Zeroizing::new(line[inner.clone()].to_owned())
     } else {
-        line[inner.clone()].replace('"', "").trim().to_owned()
+        Zeroizing::new(line[inner.clone()].replace('"', "").trim().to_owned())
     };
     let span = if inner.is_empty() {
         Span { start: start + assign, end: start + assign + 1 }
@@ -148,13 +151,14 @@ fn value(
                 .help("add the second \""),
         );
     }
-    if text.starts_with(['\u{201c}', '\u{201d}', '\u{201e}', '\u{2018}', '\u{2019}', '\u{ab}']) {
+    if text.starts_with(TYPOGRAPHIC_QUOTES) {
         findings.push(
             Finding::error(span, "typographic quotes are not quotes")
                 .help("write the value between \" and \""),
         );
     }
-    Value { text: Zeroizing::new(text), legacy: Zeroizing::new(legacy), span }
+    let text = Zeroizing::new(text.trim_matches(TYPOGRAPHIC_QUOTES).to_owned());
+    Value { text, legacy: Zeroizing::new(legacy), span }
 }
 
 /// The place between single quotes, if they enclose the whole value that starts after `from`.

@@ -1,9 +1,11 @@
 //! `[filters]`.
 
+use mlvpn_proto::filter::{Filter, FilterError};
+
 use super::Merged;
 use crate::config::ini::Entry;
 use crate::config::keys::{self, Scope};
-use crate::config::{FilterRule, Finding, Findings};
+use crate::config::{FilterRule, Finding, Findings, Span};
 
 /// Reads the rules, each of which names one of `links`.
 pub(super) fn read(
@@ -21,11 +23,30 @@ pub(super) fn read(
                 Finding::error(entry.key.span, format!("the filter for `{link}` is empty"))
                     .help("write a pcap-filter expression, such as \"udp port 5060\""),
             );
+        } else if let Err(error) = Filter::parse(&entry.value.text) {
+            findings.push(bad_filter(entry, &error));
         } else {
             rules.push(FilterRule { link: link.clone(), expression: entry.value.text.to_string() });
         }
     }
     rules
+}
+
+/// Points at the word at which the filter stops making sense.
+fn bad_filter(entry: &Entry, error: &FilterError) -> Finding {
+    let (text, whole) = (&entry.value.text, entry.value.span);
+    let rest = text.get(error.column..).unwrap_or_default();
+    let word = rest.find(char::is_whitespace).unwrap_or(rest.len());
+    // With quotes in the middle of the value, columns of the text are none of the file.
+    let span = if whole.end - whole.start == text.len() && word > 0 {
+        let start = whole.start + error.column;
+        Span { start, end: start + word }
+    } else {
+        whole
+    };
+    Finding::error(span, format!("the filter for `{}`: {}", entry.key.text, error.message))
+        .label(format!("column {} of the filter", error.column + 1))
+        .help("write a pcap-filter expression, such as \"udp port 5060\"")
 }
 
 fn unknown_link(entry: &Entry, links: &[Merged<'_>]) -> Finding {

@@ -1,0 +1,125 @@
+//! Every mistake, as its author sees it.
+
+use super::{CLIENT, LINK, Severity, parse};
+
+/// What is shown for a file, with the number of errors and warnings it is expected to have.
+fn shown(text: impl AsRef<str>, errors: usize, warnings: usize) -> String {
+    let findings = match parse("mlvpn.conf", text.as_ref().as_bytes()) {
+        Ok(parsed) => parsed.warnings,
+        Err(findings) => findings,
+    };
+    assert_eq!((findings.errors(), findings.warnings()), (errors, warnings), "{findings}");
+    for (severity, line) in findings.log_lines() {
+        assert!(line.contains("mlvpn.conf:"), "{severity:?} {line}");
+    }
+    findings.render(false)
+}
+
+/// One test per mistake: its name, the file, the errors and the warnings.
+macro_rules! mistakes {
+    ($($name:ident: $text:expr, $errors:expr, $warnings:expr;)*) => {
+        $(
+            #[test]
+            fn $name() {
+                let report = shown($text, $errors, $warnings);
+                insta::assert_snapshot!(report);
+            }
+        )*
+    };
+}
+
+/// `[general]` of a client, with `more` below it, and its link.
+fn with(more: &str) -> String {
+    format!("{CLIENT}{more}{LINK}")
+}
+
+/// A client whose link section has `more`.
+fn in_link(more: &str) -> String {
+    format!("{CLIENT}{LINK}{more}")
+}
+
+mistakes! {
+    password_missing: format!("[general]\nmode = client\n{LINK}"), 1, 0;
+    password_empty: format!("[general]\nmode = client\npassword = \"\"\n{LINK}"), 1, 0;
+    password_weak: format!("[general]\nmode = client\npassword = \"pleasechangeme!\"\n{LINK}"), 0, 1;
+    password_single_quotes:
+        format!("[general]\nmode = client\npassword = 'w3nMzb8eTqLfYc5hXs2uRj7d'\n{LINK}"), 0, 1;
+    password_on_the_next_line:
+        format!("[general]\nmode = client\npassword =\n\"w3nMzb8eTqLfYc5hXs2uRj7d\"\n{LINK}"), 2, 0;
+    bindhost_in_general: with("bindhost = \"192.0.2.7\"\n"), 1, 0;
+    bindhost_before_any_section: format!("bindhost = \"192.0.2.7\"\n{CLIENT}{LINK}"), 1, 0;
+    bindhost_in_filters: in_link("[filters]\nbindhost = \"192.0.2.7\"\n"), 1, 0;
+    quoted_text_alone: with("\"10.44.43.2/30\"\n"), 1, 0;
+    text_alone: with("cleartext_data\n"), 1, 0;
+    port_out_of_range: in_link("bindport = 65536\n"), 1, 0;
+    port_zero: format!("{CLIENT}[dsl1]\nremotehost = 192.0.2.1\nremoteport = 0\n"), 1, 0;
+    not_a_number: in_link("bandwidth_upload = 1.4M\n"), 1, 0;
+    number_with_unit: in_link("timeout = 30s\n"), 1, 0;
+    neither_on_nor_off: in_link("fallback_only = yes\n"), 1, 0;
+    duplicate_link: in_link("[dsl1]\nremotehost = 192.0.2.2\nremoteport = 5081\n"), 1, 0;
+    duplicate_key: in_link("remoteport = 5081\n"), 1, 0;
+    duplicate_key_same_value: in_link("remoteport = 5080\n"), 0, 1;
+    second_general: in_link("[general]\ntimeout = 30\n"), 0, 1;
+    filter_for_an_unknown_link: in_link("[filters]\nds1l = \"udp\"\n"), 1, 0;
+    filter_with_a_mistake: in_link("[filters]\ndsl1 = \"udp prt 5060\" # telephony\n"), 1, 0;
+    filter_cut_short: in_link("[filters]\ndsl1 = udp port\n"), 1, 0;
+    filter_empty: in_link("[filters]\ndsl1 =\n"), 1, 0;
+    remotehost_missing_in_client: format!("{CLIENT}[dsl1]\nremoteport = 5080\n"), 1, 0;
+    bindport_missing_in_server:
+        format!("{}[dsl1]\nbindhost = 192.0.2.1\n", CLIENT.replace("client", "server")), 1, 0;
+    bad_address: with("ip4_gateway = \"10.44.43.256\"\n"), 1, 0;
+    bad_prefix: with("ip4 = \"10.44.43.2/33\"\n"), 1, 0;
+    no_prefix: with("ip4 = \"10.44.43.2\"\n"), 0, 1;
+    bad_route: with("ip6_routes = \"2001:db8::/32 2001:db8::/129\"\n"), 1, 0;
+    bad_host: format!("{CLIENT}[dsl1]\nremotehost = vpn.example.org:5080\nremoteport = 5080\n"), 1, 0;
+    bad_interface_name: with("interface_name = \"a-very-long-name\"\n"), 1, 0;
+    bad_tuntap: with("tuntap = \"bridge\"\n"), 1, 0;
+    relative_status_command: with("statuscommand = \"updown.sh\"\n"), 1, 0;
+    no_links: CLIENT, 1, 0;
+    no_general: LINK, 1, 0;
+    empty_file: "", 2, 0;
+    mode_missing: format!("[general]\npassword = \"w3nMzb8eTqLfYc5hXs2uRj7d\"\n{LINK}"), 1, 0;
+    mode_invalid: format!("{}{LINK}", CLIENT.replace("client", "Client")), 1, 0;
+    unknown_key: with("interfacename = \"tun0\"\n"), 0, 1;
+    unknown_key_unlike_any: in_link("colour = blue\n"), 0, 1;
+    key_of_general_in_a_link: in_link("mtu = 1400\n"), 0, 1;
+    retired_keys: format!("{}bandwidth_download = 1\n", with("protocol = \"tcp\"\nloglevel = 4\n")), 0, 3;
+    mtu_too_large: with("mtu = 1444\n"), 0, 1;
+    control_port_alone: with("control_bind_port = 1040\n"), 0, 1;
+    bandwidth_on_some_links:
+        in_link("bandwidth_upload = 1000\n[dsl2]\nremotehost = 192.0.2.1\nremoteport = 5081\n"), 0, 1;
+    same_socket: format!(
+        "{}[a]\nbindport = 5080\n[b]\nbindport = 5080\n",
+        CLIENT.replace("client", "server")
+    ), 1, 0;
+    all_links_fallback: in_link("fallback_only = 1\n"), 0, 1;
+    section_unclosed: in_link("[dsl2\n"), 1, 0;
+    section_with_text: in_link("[filters] first\n"), 0, 1;
+    quote_unclosed: with("interface_name = \"tun0\n"), 0, 1;
+    typographic_quotes: with("interface_name = \u{201c}tun0\u{201d}\n"), 1, 0;
+    no_key: with("= 5\n"), 1, 0;
+    several_at_once: "[general]\nmode = both\npassword =\nip4 = 10.0.0.1/40\n[dsl1]\nremoteport = x\n", 4, 0;
+}
+
+#[test]
+fn bytes_that_are_not_utf_8_are_pointed_at() {
+    let mut bytes = with("interface_name = \"").into_bytes();
+    bytes.extend([0xe9, b'"', b'\n']);
+    let findings = parse("mlvpn.conf", &bytes).unwrap_err();
+    assert!(findings.to_string().contains("not UTF-8"), "{findings}");
+}
+
+#[test]
+fn control_characters_are_refused() {
+    let findings = parse("mlvpn.conf", with("interface_name = tun\0\n").as_bytes()).unwrap_err();
+    assert!(findings.to_string().contains("control character"), "{findings}");
+}
+
+#[test]
+fn a_flood_of_mistakes_is_counted_but_not_printed() {
+    let text = format!("{CLIENT}{LINK}{}", "nonsense\n".repeat(5000));
+    let findings = parse("mlvpn.conf", text.as_bytes()).unwrap_err();
+    assert_eq!(findings.errors(), 5000);
+    assert!(findings.to_string().ends_with("and 4900 more\n"));
+    assert!(findings.log_lines().iter().all(|(s, _)| *s == Severity::Error));
+}
