@@ -1,6 +1,7 @@
 //! The mlvpn program as a library, so that its parts can be tested; `main.rs` only calls it.
 #![forbid(unsafe_code)]
 
+pub mod cli;
 pub mod config;
 pub mod control;
 pub mod hook;

@@ -1,4 +1,8 @@
-//! The mlvpn program.
+//! The mlvpn binary; everything is in the library beside it.
 #![forbid(unsafe_code)]
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    mlvpn::cli::main()
+}

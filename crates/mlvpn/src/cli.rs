@@ -1,0 +1,205 @@
+//! The command line: the C program's options, and subcommands for what is done by hand.
+
+mod check;
+mod genpass;
+mod pages;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{ArgAction, Args, Parser, Subcommand};
+use clap_complete::Shell;
+
+use crate::logging::TOKENS;
+
+/// Exit status for a command line that makes no sense, as `getopt` programs have it.
+const EXIT_USAGE: u8 = 2;
+
+const LONG_ABOUT: &str = "\
+Bonds several internet links into one: a client and a server, each with a configuration file, spread \
+packets over all links between them and put them back in order.
+
+With --config the program runs until it is stopped. SIGHUP makes it read the file again: only what \
+changed is applied, and links that did not change carry on. SIGTERM and SIGINT tell the peer, and remove \
+what was created. Started as root it keeps a small privileged process, and does the rest as the user \
+given by --user.";
+
+const EXAMPLES: &str = "\
+Examples:
+  mlvpn check /etc/mlvpn/mlvpn.conf       look for mistakes before starting
+  mlvpn -c /etc/mlvpn/mlvpn.conf --user mlvpn --name adsl
+                                          run as a service, shown as `adsl` by ps
+  mlvpn -c mlvpn.conf --debug -vv         run in a terminal, and see why
+  mlvpn genpass                           a password for both ends
+  mlvpn completions bash > /etc/bash_completion.d/mlvpn
+
+Files:
+  /etc/mlvpn/*.conf    configuration; must be readable by its owner only (chmod 600)
+
+Signals:
+  SIGHUP               read the configuration again
+  SIGTERM, SIGINT      stop";
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "mlvpn",
+    version,
+    about = "Bonds several internet links into one",
+    long_about = LONG_ABOUT,
+    after_help = EXAMPLES,
+    arg_required_else_help = true,
+    subcommand_negates_reqs = true,
+    args_conflicts_with_subcommands = true,
+    disable_help_subcommand = true,
+    infer_long_args = true,
+    max_term_width = 100
+)]
+struct Cli {
+    #[command(flatten)]
+    run: Option<RunOptions>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Args)]
+struct RunOptions {
+    /// Run with this configuration file
+    #[arg(short, long, value_name = "FILE")]
+    config: PathBuf,
+    /// Run as this user, and keep only a small process as root
+    ///
+    /// Without the option it is the user `mlvpn`. It matters only when started as root.
+    #[arg(short, long, value_name = "USER")]
+    user: Option<String>,
+    /// Show this name in the process title
+    ///
+    /// The privileged process is called `NAME [priv]`. It also names the program in the system log.
+    #[arg(short, long, value_name = "NAME")]
+    name: Option<String>,
+    /// Log to standard error instead of the system log
+    #[arg(long)]
+    debug: bool,
+    /// Log everything that this part of the program does; implies --debug, can be repeated
+    #[arg(short = 'D', value_name = "TOKEN", long_help = debug_token_help())]
+    debug_tokens: Vec<String>,
+    /// Log more: -vv each decision, -vvv each packet
+    #[arg(short, long, action = ArgAction::Count)]
+    verbose: u8,
+    /// Log less: -q warnings and errors, -qq errors only
+    #[arg(short, long, action = ArgAction::Count)]
+    quiet: u8,
+    /// Leave the process title alone
+    #[arg(long)]
+    natural_title: bool,
+    /// Do everything as root, in one process
+    ///
+    /// A fault in the part that reads from the network is then a fault with all privileges. For systems
+    /// without an unprivileged user only.
+    #[arg(long)]
+    yes_run_as_root: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Check a configuration file without starting anything
+    ///
+    /// Prints all errors and warnings with the place in the file and the remedy, then what the
+    /// configuration would do. Exits with 1 if there is an error, else with 0.
+    Check {
+        /// The configuration file
+        file: PathBuf,
+    },
+    /// Print a strong password for mlvpn.conf
+    ///
+    /// 256 random bits as 43 characters that need no quoting. Both ends need the same password.
+    Genpass,
+    /// Print the completion script of a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Print the manual page
+    Man {
+        /// Write mlvpn.1 and a page per subcommand to this directory instead
+        #[arg(long, value_name = "DIR")]
+        dir: Option<PathBuf>,
+    },
+}
+
+/// How the daemon is to run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunArgs {
+    /// The configuration file.
+    pub config: PathBuf,
+    /// The user of the unprivileged process; `None` = `mlvpn`.
+    pub user: Option<String>,
+    /// The process title; `None` = `mlvpn`.
+    pub name: Option<String>,
+    /// Log to standard error instead of syslog; also set when there are `debug_tokens`.
+    pub debug: bool,
+    /// Parts of the program to log everything of.
+    pub debug_tokens: Vec<String>,
+    /// Number of `-v` less number of `-q`.
+    pub verbosity: i8,
+    /// Leave the process title alone.
+    pub natural_title: bool,
+    /// Stay root in one process.
+    pub run_as_root: bool,
+}
+
+impl From<RunOptions> for RunArgs {
+    fn from(options: RunOptions) -> Self {
+        let counted = i16::from(options.verbose) - i16::from(options.quiet);
+        Self {
+            config: options.config,
+            user: options.user,
+            name: options.name,
+            debug: options.debug || !options.debug_tokens.is_empty(),
+            debug_tokens: options.debug_tokens,
+            verbosity: counted.clamp(i8::MIN.into(), i8::MAX.into()) as i8,
+            natural_title: options.natural_title,
+            run_as_root: options.yes_run_as_root,
+        }
+    }
+}
+
+/// Reads the command line, and does what it says.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let done = match (cli.command, cli.run) {
+        (Some(Command::Check { file }), _) => return check::run(&file),
+        (Some(Command::Genpass), _) => genpass::run(),
+        (Some(Command::Completions { shell }), _) => pages::completions(shell),
+        (Some(Command::Man { dir: Some(dir) }), _) => pages::write_man_pages(&dir),
+        (Some(Command::Man { dir: None }), _) => pages::print_man_page(),
+        (None, Some(options)) => run(options.into()),
+        (None, None) => return ExitCode::from(EXIT_USAGE),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("mlvpn: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What `-D` takes, from the table that the log uses.
+fn debug_token_help() -> String {
+    let words: Vec<_> = TOKENS.iter().map(|token| token.word).collect();
+    format!(
+        "Log everything that this part of the program does; implies --debug, can be repeated\n\n\
+         One of {}, or a module of the program.",
+        words.join(", ")
+    )
+}
+
+/// Runs until stopped.
+fn run(args: RunArgs) -> anyhow::Result<()> {
+    let RunArgs { config, .. } = args;
+    let parsed = crate::config::load(&config);
+    match parsed {
+        Ok(_) => anyhow::bail!("the daemon is not part of this build"),
+        Err(findings) => anyhow::bail!("{findings}"),
+    }
+}

@@ -1,0 +1,164 @@
+//! `mlvpn check FILE`.
+
+use std::io::IsTerminal;
+use std::path::Path;
+use std::process::ExitCode;
+
+use crate::config::{self, Config, Findings, InterfaceKind, Link, Mode, Reorder};
+
+/// Prints what there is to say about `file`: findings to standard error, the summary to standard output.
+pub(super) fn run(file: &Path) -> ExitCode {
+    match config::load(file) {
+        Ok(parsed) => {
+            show(&parsed.warnings);
+            print!("{}", summary(&parsed.config));
+            println!("{}: {}", file.display(), verdict(&parsed.warnings));
+            ExitCode::SUCCESS
+        }
+        Err(findings) => {
+            show(&findings);
+            println!("{}: {}", file.display(), verdict(&findings));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Prints findings to standard error, in colour on a terminal unless `NO_COLOR` is set.
+pub(super) fn show(findings: &Findings) {
+    let is_plain = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
+    eprint!("{}", findings.render(!is_plain && std::io::stderr().is_terminal()));
+}
+
+fn verdict(findings: &Findings) -> String {
+    let counted = |n: usize, what: &str| match n {
+        0 => format!("no {what}s"),
+        1 => format!("1 {what}"),
+        n => format!("{n} {what}s"),
+    };
+    format!("{}, {}", counted(findings.errors(), "error"), counted(findings.warnings(), "warning"))
+}
+
+/// What the configuration would do, a line per link.
+fn summary(config: &Config) -> String {
+    let general = &config.general;
+    let mode = match general.mode {
+        Mode::Client => "client",
+        Mode::Server => "server",
+    };
+    let kind = match general.interface.kind {
+        InterfaceKind::Tun => "tun",
+        InterfaceKind::Tap => "tap",
+    };
+    let mut out = format!("{mode}, {kind} interface {}\n", general.interface.name);
+    out.push_str(&format!("  mtu      {}\n", mtu(config)));
+    out.push_str(&format!(
+        "  data     {}\n",
+        if general.cleartext_data { "in clear" } else { "encrypted" }
+    ));
+    out.push_str(&format!("  order    {}\n", order(general.reorder)));
+    for link in &config.links {
+        out.push_str(&format!("  link     {}\n", line(link, config)));
+    }
+    for rule in &config.filters {
+        out.push_str(&format!("  filter   {}: {}\n", rule.link, rule.expression));
+    }
+    out
+}
+
+fn mtu(config: &Config) -> String {
+    match config.general.interface.mtu {
+        Some(mtu) => format!("{mtu}"),
+        None => format!(
+            "{} (the largest that links of 1500 bytes carry whole)",
+            config.unfragmented_mtu()
+        ),
+    }
+}
+
+fn order(reorder: Reorder) -> String {
+    match reorder {
+        Reorder::Off => "as it arrives".into(),
+        Reorder::Adaptive => "restored, waiting as long as the links differ".into(),
+        Reorder::Packets(n) => format!("restored, holding back at most {n} packets"),
+    }
+}
+
+fn line(link: &Link, config: &Config) -> String {
+    let mut parts = vec![format!("{}: {}", link.name, ends(link))];
+    if let Some(device) = &link.bind_dev {
+        parts.push(format!("through {device}"));
+    }
+    if let Some(fib) = link.bind_fib {
+        parts.push(format!("table or mark {fib}"));
+    }
+    parts.push(rate(link, config));
+    parts.push(format!("down after {} s", link.timeout.as_secs()));
+    if let Some(percent) = link.loss_tolerance {
+        parts.push(format!("up to {percent} % loss"));
+    }
+    if let Some(latency) = link.latency_tolerance {
+        parts.push(format!("up to {} ms", latency.as_millis()));
+    }
+    if link.fallback_only {
+        parts.push("only while no other link is usable".into());
+    }
+    parts.join(", ")
+}
+
+fn ends(link: &Link) -> String {
+    let host = link.bind_host.as_ref().map_or("any address".to_owned(), ToString::to_string);
+    let local = match link.bind_port {
+        Some(port) => format!("{host} port {port}"),
+        None => host,
+    };
+    match (&link.remote_host, link.remote_port) {
+        (Some(remote), Some(port)) => format!("{local} to {remote} port {port}"),
+        _ => format!("listens on {local}"),
+    }
+}
+
+/// The rate in the unit that providers use, to reveal who meant bits, and the share that follows from it.
+fn rate(link: &Link, config: &Config) -> String {
+    let others = || config.links.iter().filter(|l| l.fallback_only == link.fallback_only);
+    let total: Option<u128> =
+        others().map(|l| l.bandwidth_upload.map(u128::from)).sum::<Option<u128>>();
+    match (link.bandwidth_upload, total) {
+        (Some(bytes), Some(total)) => format!(
+            "sends {} Mbit/s, {} % of the traffic",
+            megabits(bytes),
+            (u128::from(bytes) * 100 + total / 2) / total
+        ),
+        _ => format!("1/{} of the traffic", others().count()),
+    }
+}
+
+/// Bytes per second as Mbit/s with one decimal.
+fn megabits(bytes_per_second: u64) -> String {
+    let tenths = (u128::from(bytes_per_second) * 8 + 50_000) / 100_000;
+    format!("{}.{}", tenths / 10, tenths % 10)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_summary_shows_links_mtu_and_shares() {
+        let text = "[general]\nmode=client\npassword=a-long-and-quite-secret-one\n\
+            [a]\nremotehost=192.0.2.1\nremoteport=5080\nbandwidth_upload=3000000\n\
+            [b]\nremotehost=vpn.example\nremoteport=5081\nbandwidth_upload=1000000\nbinddev=wwan0\n\
+            [c]\nremotehost=192.0.2.1\nremoteport=5082\nbandwidth_upload=125000\nfallback_only=1\n\
+            [filters]\na=udp port 5060\n";
+        let config = config::parse("t", text.as_bytes()).unwrap().config;
+        insta::assert_snapshot!(summary(&config), @r"
+        client, tun interface mlvpn0
+          mtu      1428 (the largest that links of 1500 bytes carry whole)
+          data     encrypted
+          order    restored, waiting as long as the links differ
+          link     a: any address to 192.0.2.1 port 5080, sends 24.0 Mbit/s, 75 % of the traffic, down after 60 s
+          link     b: any address to vpn.example port 5081, through wwan0, sends 8.0 Mbit/s, 25 % of the traffic, down after 60 s
+          link     c: any address to 192.0.2.1 port 5082, sends 1.0 Mbit/s, 100 % of the traffic, down after 60 s, only while no other link is usable
+          filter   a: udp port 5060
+        ");
+    }
+}
