@@ -1,7 +1,45 @@
-//! The mlvpn protocol as a sans-IO state machine.
+//! The mlvpn protocol as a sans-IO state machine: no sockets, no clock, no global randomness.
+//!
+//! [`Session`] is the one public machine. Its owner drives it with bytes and the time, and drains
+//! what comes out; its module documentation shows how. Everything else is a part of it:
+//!
+//! | module | what it knows |
+//! |---|---|
+//! | [`wire`], [`crypto`] | what bytes mean; how they are sealed, and replays are noticed |
+//! | [`handshake`] | how a link comes up, stays up and goes down |
+//! | [`path`] | what is measured about one link |
+//! | [`scheduler`], [`filter`] | which link carries a packet |
+//! | [`delay`], [`resequencer`] | how the order is restored at the other end |
+//! | [`ip`], [`icmp`] | the packets in the tunnel |
+//! | [`event`], [`stats`], [`drop`] | what the owner gets to know |
 #![forbid(unsafe_code)]
 
+pub(crate) mod buffer;
+pub mod config;
+pub mod crypto;
+pub mod delay;
+pub mod drop;
+pub mod event;
+pub mod filter;
+pub mod handshake;
+pub mod icmp;
+pub mod id;
 pub mod ip;
+pub mod path;
+pub mod resequencer;
+pub mod scheduler;
+pub mod session;
+pub mod stats;
 pub mod time;
+pub mod transmit;
+pub mod wire;
 
+pub use config::{FilterRule, LinkConfig, Role, SessionConfig};
+pub use event::{DownReason, Event, Quality};
+pub use id::LinkIndex;
+pub use ip::PacketKind;
+pub use resequencer::ReorderPolicy;
+pub use session::{LinkChange, Session, Timer};
+pub use stats::{LinkStats, SessionStats};
 pub use time::{Duration, Instant};
+pub use transmit::{Transmit, TransmitBuf};

@@ -1,0 +1,4 @@
+//! Sealing and opening: keys, nonces, replay.
+
+pub mod replay;
+pub mod v1;

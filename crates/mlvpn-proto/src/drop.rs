@@ -1,0 +1,104 @@
+//! Why a packet was dropped. Nothing is ever dropped without one of these being counted.
+
+/// The reason for refusing or losing a packet; each has a counter that the user can see.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[repr(u8)]
+pub enum DropReason {
+    /// The datagram is no packet of a known version.
+    Malformed,
+    /// The payload did not open under our key.
+    NotAuthentic,
+    /// The packet number was seen before, or is older than the replay window.
+    Replayed,
+    /// The packet belongs to a process of the peer that is not, or no longer, the current one.
+    UnknownFlow,
+    /// Data came on a link that is not up.
+    LinkNotUp,
+    /// Unauthenticated data came from an address that is not the peer's.
+    WrongAddress,
+    /// What came out of the tunnel is neither IPv4 nor IPv6.
+    NotAnIpPacket,
+    /// An IP packet that is larger than the tunnel's MTU; its sender was told.
+    TooBig,
+    /// No link is up to carry the packet.
+    NoPath,
+    /// The link's transmit queue is full.
+    TransmitQueueFull,
+    /// A second copy of a data packet.
+    Duplicate,
+}
+
+impl DropReason {
+    /// All reasons, in the order of their discriminants.
+    pub const ALL: [Self; 11] = [
+        Self::Malformed,
+        Self::NotAuthentic,
+        Self::Replayed,
+        Self::UnknownFlow,
+        Self::LinkNotUp,
+        Self::WrongAddress,
+        Self::NotAnIpPacket,
+        Self::TooBig,
+        Self::NoPath,
+        Self::TransmitQueueFull,
+        Self::Duplicate,
+    ];
+
+    /// The name under which it is counted.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::NotAuthentic => "not_authentic",
+            Self::Replayed => "replayed",
+            Self::UnknownFlow => "unknown_flow",
+            Self::LinkNotUp => "link_not_up",
+            Self::WrongAddress => "wrong_address",
+            Self::NotAnIpPacket => "not_an_ip_packet",
+            Self::TooBig => "too_big",
+            Self::NoPath => "no_path",
+            Self::TransmitQueueFull => "transmit_queue_full",
+            Self::Duplicate => "duplicate",
+        }
+    }
+}
+
+/// How often each [`DropReason`] occurred.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DropCounts([u64; DropReason::ALL.len()]);
+
+impl DropCounts {
+    /// Counts one packet.
+    pub fn count(&mut self, reason: DropReason) {
+        self.0[reason as usize] += 1;
+    }
+
+    /// How often `reason` occurred.
+    #[must_use]
+    pub fn of(&self, reason: DropReason) -> u64 {
+        self.0[reason as usize]
+    }
+
+    /// Every reason with its count.
+    pub fn iter(&self) -> impl Iterator<Item = (DropReason, u64)> + '_ {
+        DropReason::ALL.into_iter().map(|reason| (reason, self.of(reason)))
+    }
+
+    /// All dropped packets.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.0.iter().sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_in_the_order_of_the_discriminants() {
+        for (at, reason) in DropReason::ALL.into_iter().enumerate() {
+            assert_eq!(reason as usize, at);
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! What a session tells its owner.
+
+use std::net::SocketAddr;
+
+use crate::id::LinkIndex;
+
+/// Something that happened; drained with [`crate::Session::poll_event`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Event {
+    /// The first link came up: the tunnel carries traffic. Follows that link's `LinkUp`.
+    SessionUp,
+    /// The last link went down. Follows that link's `LinkDown`.
+    SessionDown,
+    /// A link may carry data.
+    LinkUp {
+        /// Which.
+        link: LinkIndex,
+    },
+    /// A link that was up no longer is.
+    LinkDown {
+        /// Which.
+        link: LinkIndex,
+        /// Why.
+        reason: DownReason,
+    },
+    /// A link was taken out of the balancing, or back into it.
+    LinkQuality {
+        /// Which.
+        link: LinkIndex,
+        /// What it is now.
+        quality: Quality,
+    },
+    /// The peer now sends from another address on this link.
+    PeerAddressChanged {
+        /// On which link.
+        link: LinkIndex,
+        /// The address until now.
+        from: SocketAddr,
+        /// The address from now on.
+        to: SocketAddr,
+    },
+    /// The peer's process is another one than before.
+    PeerRestarted {
+        /// The link on which that was noticed.
+        link: LinkIndex,
+    },
+}
+
+/// Why a link is down.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DownReason {
+    /// It has not been up yet.
+    NeverUp,
+    /// No keepalive came for the link's timeout.
+    Timeout,
+    /// The peer said that it goes away.
+    PeerDisconnected,
+    /// Its socket was closed by its owner.
+    SocketClosed,
+    /// It was removed from the configuration.
+    Removed,
+    /// This session was closed.
+    SessionClosed,
+}
+
+impl DownReason {
+    /// A short text for logs and status.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NeverUp => "not up yet",
+            Self::Timeout => "no keepalive from the peer within the timeout",
+            Self::PeerDisconnected => "the peer disconnected",
+            Self::SocketClosed => "its socket was closed",
+            Self::Removed => "removed from the configuration",
+            Self::SessionClosed => "shutting down",
+        }
+    }
+}
+
+/// Whether a link takes part in the balancing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Quality {
+    /// Within the configured tolerances.
+    #[default]
+    Good,
+    /// Its loss reached `loss_tolerence`.
+    Lossy,
+    /// Its round-trip time reached `latency_tolerence`.
+    Slow,
+}

@@ -1,0 +1,3 @@
+//! How a link comes up and goes down.
+
+pub mod v1;

@@ -1,0 +1,3 @@
+//! Which link carries a packet.
+
+pub mod weighted;

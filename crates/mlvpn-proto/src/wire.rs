@@ -1,0 +1,3 @@
+//! Wire formats: what a datagram's bytes mean, without keys and without state.
+
+pub mod v1;
