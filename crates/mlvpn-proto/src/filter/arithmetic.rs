@@ -7,7 +7,7 @@ use super::program::{BinaryOperator, EtherType, Instruction, Layer};
 use super::words::{Keyword, Protocol, protocol_name};
 
 /// How tightly a sign binds: more than every operator with a precedence.
-const SIGN_PRECEDENCE: u8 = 5;
+const SIGN_PRECEDENCE: u8 = 6;
 
 impl Parser<'_> {
     /// Reads a comparison of two arithmetic expressions.

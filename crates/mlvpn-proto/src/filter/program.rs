@@ -119,10 +119,11 @@ impl BinaryOperator {
     /// and take all that follows them as their right side.
     pub(super) fn precedence(self) -> Option<u8> {
         match self {
-            Self::And | Self::Or => Some(1),
-            Self::ShiftLeft | Self::ShiftRight => Some(2),
-            Self::Add | Self::Subtract => Some(3),
-            Self::Multiply | Self::Divide => Some(4),
+            Self::Or => Some(1),
+            Self::And => Some(2),
+            Self::ShiftLeft | Self::ShiftRight => Some(3),
+            Self::Add | Self::Subtract => Some(4),
+            Self::Multiply | Self::Divide => Some(5),
             Self::Modulo | Self::Xor => None,
         }
     }
