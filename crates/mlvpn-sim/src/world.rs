@@ -20,28 +20,29 @@
 //! ```
 
 mod attack;
+mod changes;
 mod endpoint;
+mod flows;
 mod network;
+mod tunnel;
 
 pub use attack::{Attack, Recording};
 pub use endpoint::{Endpoint, Outgoing, PlainEndpoint};
 pub use network::{Network, client_address, server_address};
+pub use tunnel::{SessionEndpoint, Tunnel};
 
 use core::time::Duration;
-use std::net::SocketAddr;
 
 use mlvpn_proto::time::Instant;
 
-use crate::link::{Schedule, WanLink};
+use crate::link::WanLink;
 use crate::oracle::Oracle;
 use crate::packet::{Side, classify};
 use crate::rng::{Seed, fnv1a, fnv1a_extend};
-use crate::traffic::{FlowId, Requests, TcpFlow, Traffic, UdpFlow};
+use crate::traffic::{FlowId, Traffic};
 
 /// Steps at one and the same time after which something is taken to be running in circles.
 const MAX_STEPS_AT_ONCE: u32 = 100_000;
-const BULK_PORT: u16 = 80;
-const UDP_PORT: u16 = 5_001;
 
 /// The simulation. `E` is what sits at both ends.
 #[derive(Debug)]
@@ -133,164 +134,6 @@ impl<E: Endpoint> World<E> {
     #[must_use]
     pub fn network(&self) -> &Network {
         &self.network
-    }
-}
-
-/// Traffic.
-impl<E: Endpoint> World<E> {
-    /// Starts an endless TCP download to the client.
-    pub fn download(&mut self) -> FlowId {
-        self.transfer(Side::Server, u64::MAX)
-    }
-
-    /// Starts an endless TCP upload from the client.
-    pub fn upload(&mut self) -> FlowId {
-        self.transfer(Side::Client, u64::MAX)
-    }
-
-    /// Starts a TCP transfer of `bytes` from `from`.
-    pub fn transfer(&mut self, from: Side, bytes: u64) -> FlowId {
-        let id = self.next_flow();
-        let address = id.address(from, BULK_PORT);
-        let flow = TcpFlow::new(from, address, self.inner_mtu, bytes);
-        self.traffic.push(Traffic::Tcp(Box::new(flow)));
-        id
-    }
-
-    /// Starts UDP of `size` bytes per IP packet at `mbit` Mbit/s from `from`.
-    pub fn udp(&mut self, from: Side, size: usize, mbit: f64) -> FlowId {
-        let id = self.next_flow();
-        let rate = (mbit * 1e6).round() as u64;
-        let flow = UdpFlow::new(from, id.address(from, UDP_PORT), size, rate, self.now);
-        self.traffic.push(Traffic::Udp(flow));
-        id
-    }
-
-    /// Starts requests and responses of `bytes` (request, response) with `think` time between.
-    pub fn requests(&mut self, bytes: (u64, u64), think: Duration) -> FlowId {
-        let id = self.next_flow();
-        let flow = Requests::new(id, self.inner_mtu, bytes, think, self.now);
-        self.traffic.push(Traffic::Requests(Box::new(flow)));
-        id
-    }
-
-    fn next_flow(&self) -> FlowId {
-        FlowId(self.traffic.len() as u16)
-    }
-
-    /// The TCP transfer `id`.
-    ///
-    /// # Panics
-    /// When `id` is another kind of traffic.
-    #[must_use]
-    pub fn tcp(&self, id: FlowId) -> &TcpFlow {
-        match &self.traffic[usize::from(id.0)] {
-            Traffic::Tcp(flow) => flow,
-            other => panic!("{id:?} is no TCP transfer: {other:?}"),
-        }
-    }
-
-    /// The UDP flow `id`.
-    ///
-    /// # Panics
-    /// When `id` is another kind of traffic.
-    #[must_use]
-    pub fn udp_flow(&self, id: FlowId) -> &UdpFlow {
-        match &self.traffic[usize::from(id.0)] {
-            Traffic::Udp(flow) => flow,
-            other => panic!("{id:?} is no UDP flow: {other:?}"),
-        }
-    }
-
-    /// The UDP flow `id`, to be stopped.
-    ///
-    /// # Panics
-    /// When `id` is another kind of traffic.
-    pub fn stop_udp(&mut self, id: FlowId) {
-        match &mut self.traffic[usize::from(id.0)] {
-            Traffic::Udp(flow) => flow.stop_at(self.now),
-            other => panic!("{id:?} is no UDP flow: {other:?}"),
-        }
-    }
-
-    /// How long each request of `id` took.
-    ///
-    /// # Panics
-    /// When `id` is another kind of traffic.
-    #[must_use]
-    pub fn request_times(&self, id: FlowId) -> &[Duration] {
-        match &self.traffic[usize::from(id.0)] {
-            Traffic::Requests(flow) => flow.times(),
-            other => panic!("{id:?} are no requests: {other:?}"),
-        }
-    }
-
-    /// Mbit/s that the TCP transfer `id` delivered between the seconds `from` and `to`.
-    #[must_use]
-    pub fn goodput(&self, id: FlowId, from: u64, to: u64) -> f64 {
-        let progress = self.tcp(id).progress();
-        progress.rate(Instant::from_secs(from), Instant::from_secs(to)) / 1e6
-    }
-}
-
-/// What happens to the links and the endpoints.
-impl<E: Endpoint> World<E> {
-    /// Cuts `link` both ways: a silent black hole.
-    pub fn cut(&mut self, link: usize) {
-        self.network.set_cut(link, true, self.now);
-    }
-
-    /// Restores `link`.
-    pub fn restore(&mut self, link: usize) {
-        self.network.set_cut(link, false, self.now);
-    }
-
-    /// Gives `link` new properties.
-    pub fn set_link(&mut self, link: usize, spec: &WanLink) {
-        self.network.set_spec(link, spec, self.now);
-    }
-
-    /// Makes the changes of `schedule` to `link`, from now on.
-    pub fn schedule(&mut self, link: usize, schedule: Schedule) {
-        self.network.schedule(link, schedule, self.now);
-    }
-
-    /// The client's datagrams on `link` come from `address` from now on; those for its former
-    /// address go nowhere.
-    pub fn move_client(&mut self, link: usize, address: SocketAddr) {
-        self.network.move_client(link, address);
-    }
-
-    /// Replaces the endpoint at `side`, as a crash and a new start do. Returns the old one.
-    pub fn restart(&mut self, side: Side, endpoint: E) -> E {
-        let old = core::mem::replace(&mut self.ends[side as usize], endpoint);
-        self.pump();
-        old
-    }
-
-    /// Lets an attacker loose on all links.
-    pub fn attack(&mut self, attack: Attack) {
-        self.network.set_attack(attack);
-    }
-
-    /// Records all datagrams from now on.
-    pub fn record(&mut self) {
-        self.network.record();
-    }
-
-    /// Sends recorded datagrams once more, as if from `from` or from where they came, over the
-    /// links on which they were recorded.
-    pub fn replay(&mut self, recordings: &[Recording], from: Option<SocketAddr>) {
-        for recording in recordings {
-            self.network.replay(recording, from, self.now);
-        }
-    }
-
-    /// Changes the endpoint at `side` by hand and drains it.
-    pub fn with_endpoint<R>(&mut self, side: Side, change: impl FnOnce(&mut E, Instant) -> R) -> R {
-        let result = change(&mut self.ends[side as usize], self.now);
-        self.pump();
-        result
     }
 }
 

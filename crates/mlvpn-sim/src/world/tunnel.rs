@@ -1,0 +1,201 @@
+//! The protocol's own sessions as endpoints.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+
+use mlvpn_proto::crypto::v1::Key;
+use mlvpn_proto::time::{Duration, Instant};
+use mlvpn_proto::{
+    Event, LinkChange, LinkConfig, LinkIndex, PacketKind, ReorderPolicy, Role, Session,
+    SessionConfig, TransmitBuf,
+};
+
+use super::endpoint::{Endpoint, Outgoing};
+use super::network::server_address;
+use super::{World, secs};
+use crate::link::{Direction, WanLink};
+use crate::packet::Side;
+use crate::rng::Seed;
+
+/// How both ends are configured, and the links between them.
+#[derive(Clone, Debug)]
+pub struct Tunnel {
+    links: Vec<WanLink>,
+    client: End,
+    server: End,
+}
+
+#[derive(Clone, Debug)]
+struct End {
+    session: SessionConfig,
+    links: Vec<LinkConfig>,
+}
+
+impl Tunnel {
+    /// A tunnel over `links` whose weights are the links' rates, with a link timeout of 5 s, an
+    /// MTU of 1400 and adaptive reordering.
+    #[must_use]
+    pub fn over(links: Vec<WanLink>) -> Self {
+        let client = End::new(Role::Client, &links);
+        let server = End::new(Role::Server, &links);
+        Self { links, client, server }
+    }
+
+    /// Changes the settings of both sessions.
+    #[must_use]
+    pub fn with(mut self, change: impl Fn(&mut SessionConfig)) -> Self {
+        change(&mut self.client.session);
+        change(&mut self.server.session);
+        self
+    }
+
+    /// Changes the settings of link `index` at both ends.
+    #[must_use]
+    pub fn with_link(mut self, index: usize, change: impl Fn(&mut LinkConfig)) -> Self {
+        change(&mut self.client.links[index]);
+        change(&mut self.server.links[index]);
+        self
+    }
+
+    /// Starts both ends at time zero.
+    #[must_use]
+    pub fn start(&self, seed: u64) -> World<SessionEndpoint> {
+        let end = |side| self.endpoint(side, Seed(seed), Instant::ZERO);
+        World::new(seed, self.links.clone(), end(Side::Client), end(Side::Server))
+    }
+
+    /// Starts both ends and lets all links come up.
+    ///
+    /// # Panics
+    /// When a link is not up within 10 s.
+    #[must_use]
+    pub fn start_up(&self, seed: u64) -> World<SessionEndpoint> {
+        let mut world = self.start(seed);
+        let links = self.links.len();
+        let is_up = world.run_while_not(secs(10), |world| {
+            [Side::Client, Side::Server].iter().all(|&side| world.links_up(side) == links)
+        });
+        assert!(is_up, "not up after {:?}: {:?}", world.now(), world.events());
+        world
+    }
+
+    /// A new session for `side`, as a process that starts at `now` makes it; `seed` is its own.
+    #[must_use]
+    pub fn endpoint(&self, side: Side, seed: Seed, now: Instant) -> SessionEndpoint {
+        let (end, stream) = match side {
+            Side::Client => (&self.client, "client session"),
+            Side::Server => (&self.server, "server session"),
+        };
+        let mut bytes = [0; 32];
+        seed.stream(stream).fill(&mut bytes);
+        let mut session = Session::new(end.session.clone(), bytes, now);
+        for link in &end.links {
+            let index = session.add_link(link.clone(), now);
+            session.handle_link_change(index, LinkChange::Opened, now);
+        }
+        SessionEndpoint { session, buf: TransmitBuf::new(), batch: VecDeque::new(), up: 0 }
+    }
+}
+
+impl End {
+    fn new(role: Role, links: &[WanLink]) -> Self {
+        let session = SessionConfig {
+            role,
+            inner: PacketKind::Ip,
+            key: Key::from_password(b"a password for simulations"),
+            cleartext_data: false,
+            reorder: ReorderPolicy::Adaptive,
+            mtu: 1_400,
+            local_ip4: None,
+            local_ip6: None,
+            filters: Vec::new(),
+        };
+        let sends = if role == Role::Client { Direction::Up } else { Direction::Down };
+        let link = |(index, link): (usize, &WanLink)| LinkConfig {
+            name: format!("link{index}"),
+            weight: link.spec(sends).rate.map(|rate| rate / 8),
+            timeout: Duration::from_secs(5),
+            loss_tolerance: None,
+            latency_tolerance: None,
+            fallback_only: false,
+            remote: (role == Role::Client).then(|| server_address(index)),
+        };
+        Self { session, links: links.iter().enumerate().map(link).collect() }
+    }
+}
+
+/// A [`Session`] in the simulated world.
+#[derive(Debug)]
+pub struct SessionEndpoint {
+    session: Session,
+    buf: TransmitBuf,
+    /// What is left of the last batch.
+    batch: VecDeque<Outgoing>,
+    up: usize,
+}
+
+impl SessionEndpoint {
+    /// The session.
+    #[must_use]
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// The session, to be changed; see [`World::with_endpoint`].
+    pub fn session_mut(&mut self) -> &mut Session {
+        &mut self.session
+    }
+}
+
+impl World<SessionEndpoint> {
+    /// How many links are up at `side`, going by its events.
+    #[must_use]
+    pub fn links_up(&self, side: Side) -> usize {
+        self.endpoint(side).up
+    }
+}
+
+impl Endpoint for SessionEndpoint {
+    type Event = Event;
+
+    fn handle_datagram(&mut self, link: usize, from: SocketAddr, data: &mut [u8], now: Instant) {
+        self.session.handle_datagram(LinkIndex(link as u16), from, data, now);
+    }
+
+    fn handle_ip_packet(&mut self, packet: &[u8], now: Instant) {
+        self.session.handle_ip_packet(packet, now);
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        self.session.handle_timeout(now);
+    }
+
+    fn poll_transmit(&mut self, now: Instant) -> Option<Outgoing> {
+        if self.batch.is_empty() {
+            let transmit = self.session.poll_transmit(&mut self.buf, now)?;
+            let datagrams = self.buf.bytes()[..transmit.len].chunks(transmit.segment_size);
+            self.batch.extend(datagrams.map(|datagram| {
+                Outgoing::udp(transmit.link.slot(), transmit.to, datagram.to_vec())
+            }));
+        }
+        self.batch.pop_front()
+    }
+
+    fn poll_ip_packet(&mut self) -> Option<Vec<u8>> {
+        self.session.poll_ip_packet().map(<[u8]>::to_vec)
+    }
+
+    fn poll_event(&mut self) -> Option<Event> {
+        let event = self.session.poll_event()?;
+        match event {
+            Event::LinkUp { .. } => self.up += 1,
+            Event::LinkDown { .. } => self.up -= 1,
+            _ => {}
+        }
+        Some(event)
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        self.session.poll_timeout().map(|(at, _)| at)
+    }
+}
