@@ -1,8 +1,9 @@
-//! A witness of every inner packet: nothing may be duplicated, altered or made up.
+//! A witness of every inner packet: nothing may be duplicated, altered, made up or hoarded.
 
 use core::time::Duration;
 use std::collections::{BTreeMap, HashMap};
 
+use mlvpn_proto::resequencer::MAX_PACKETS;
 use mlvpn_proto::time::Instant;
 
 use crate::packet::{FlowAddress, Side, classify};
@@ -21,6 +22,7 @@ pub struct Oracle {
     violation_count: u64,
     entered: u64,
     left: u64,
+    held_max: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -75,12 +77,27 @@ impl Oracle {
         record.delay_max = record.delay_max.max(now.saturating_since(at));
     }
 
+    /// The endpoint at `side` holds `packets` back; more than the resequencer's limit is a
+    /// violation.
+    pub fn on_held(&mut self, side: Side, packets: usize, now: Instant) {
+        self.held_max = self.held_max.max(packets);
+        if packets > MAX_PACKETS {
+            self.violate(now, &format!("{side:?} holds {packets} packets"));
+        }
+    }
+
     /// Notes that `what` must not have happened.
     pub fn violate(&mut self, now: Instant, what: &str) {
         self.violation_count += 1;
         if self.violations.len() < REMEMBERED {
             self.violations.push(format!("{now:?}: {what}"));
         }
+    }
+
+    /// The most packets that an endpoint was seen to hold back.
+    #[must_use]
+    pub fn held_max(&self) -> usize {
+        self.held_max
     }
 
     /// Inner packets that entered.
@@ -113,7 +130,7 @@ impl Oracle {
         &self.violations
     }
 
-    /// Insists on no duplicate, altered or invented packet.
+    /// Insists on no duplicate, altered or invented packet, and on bounded memory.
     ///
     /// # Panics
     /// With the first violations.
@@ -167,5 +184,9 @@ mod tests {
         oracle.on_left(Side::Server, &altered, Instant::from_millis(9));
         oracle.on_left(Side::Client, &second, Instant::from_millis(9));
         assert_eq!(oracle.violations().len(), 3, "altered, and sent back");
+        oracle.on_held(Side::Client, MAX_PACKETS, Instant::from_millis(10));
+        assert_eq!(oracle.violations().len(), 3);
+        oracle.on_held(Side::Client, MAX_PACKETS + 1, Instant::from_millis(11));
+        assert_eq!((oracle.violations().len(), oracle.held_max()), (4, MAX_PACKETS + 1));
     }
 }

@@ -43,6 +43,7 @@ use crate::traffic::{FlowId, Traffic};
 
 /// Steps at one and the same time after which something is taken to be running in circles.
 const MAX_STEPS_AT_ONCE: u32 = 100_000;
+const MEMORY_CHECK_INTERVAL: Duration = millis(10);
 
 /// The simulation. `E` is what sits at both ends.
 #[derive(Debug)]
@@ -56,6 +57,7 @@ pub struct World<E: Endpoint> {
     events: Vec<(Instant, Side, E::Event)>,
     trace: u64,
     inner_mtu: usize,
+    memory_checked: Instant,
 }
 
 /// `seconds` as a duration.
@@ -86,6 +88,7 @@ impl<E: Endpoint> World<E> {
             events: Vec::new(),
             trace: fnv1a(b""),
             inner_mtu: 1_400,
+            memory_checked: Instant::ZERO,
         }
     }
 
@@ -195,6 +198,18 @@ impl<E: Endpoint> World<E> {
             }
         }
         self.pump();
+        self.check_memory();
+    }
+
+    fn check_memory(&mut self) {
+        if self.now < self.memory_checked + MEMORY_CHECK_INTERVAL {
+            return;
+        }
+        self.memory_checked = self.now;
+        for side in [Side::Client, Side::Server] {
+            let held = self.ends[side as usize].held_packets(self.now);
+            self.oracle.on_held(side, held, self.now);
+        }
     }
 
     /// Moves packets until nobody has any.

@@ -68,6 +68,7 @@ fn links_of_different_delay_keep_the_order() {
     let report = world.udp_flow(flow).report(world.now());
     assert_eq!((report.lost(), report.reordered, report.duplicates), (0, 0, 0), "{report:?}");
     assert!(report.delay_max < millis(60), "{report:?}");
+    assert!((10..200).contains(&world.oracle().held_max()), "{}", world.oracle().held_max());
 }
 
 #[test]

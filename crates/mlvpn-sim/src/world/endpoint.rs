@@ -27,6 +27,10 @@ pub trait Endpoint {
     fn poll_event(&mut self) -> Option<Self::Event>;
     /// When to call [`Self::handle_timeout`].
     fn poll_timeout(&self) -> Option<Instant>;
+    /// How many packets it holds back at present.
+    fn held_packets(&self, _now: Instant) -> usize {
+        0
+    }
 }
 
 /// A datagram on its way out.

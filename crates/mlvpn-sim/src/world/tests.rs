@@ -1,5 +1,5 @@
 use super::*;
-use crate::link::LinkSpec;
+use crate::link::{Change, Direction, LinkSpec, Schedule};
 
 fn plain(seed: u64, spec: LinkSpec) -> World<PlainEndpoint> {
     let links = vec![WanLink::symmetric(spec)];
@@ -84,4 +84,20 @@ fn requests_take_a_round_trip_and_what_slow_start_needs() {
     assert!(small.len() > 30 && small.iter().all(|&time| time < millis(75)), "{small:?}");
     // 138 segments: 10, 20, 40 and 68 more, in four round trips.
     assert!(large[0] > millis(190) && large[0] < millis(250), "{:?}", large[0]);
+}
+
+#[test]
+fn links_change_on_schedule() {
+    let mut world = plain(1, LinkSpec::new(20.0, 10));
+    let download = world.download();
+    let step = |at, mbit: u64| (secs(at), Change::Rate(Direction::Down, Some(mbit * 1_000_000)));
+    let schedule = [step(10, 5), step(20, 20)]
+        .into_iter()
+        .fold(Schedule::new().cut_at(secs(30)), |schedule, (at, change)| schedule.at(at, change));
+    world.schedule(0, schedule);
+    world.run_for(secs(32));
+    let rates =
+        [(5, 10), (12, 20), (25, 30), (31, 32)].map(|(from, to)| world.goodput(download, from, to));
+    assert!(rates[0] > 18.0 && rates[2] > 18.0, "{rates:?}");
+    assert!((4.5..5.0).contains(&rates[1]) && rates[3] == 0.0, "{rates:?}");
 }

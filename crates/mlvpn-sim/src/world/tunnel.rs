@@ -198,4 +198,8 @@ impl Endpoint for SessionEndpoint {
     fn poll_timeout(&self) -> Option<Instant> {
         self.session.poll_timeout().map(|(at, _)| at)
     }
+
+    fn held_packets(&self, now: Instant) -> usize {
+        self.session.stats(now).resequencer.held + self.batch.len()
+    }
 }
