@@ -178,3 +178,64 @@ fn polling_more_often_changes_nothing() {
     };
     assert_eq!(run(false), run(true));
 }
+
+/// Whatever is done to a pipe, packets come in order, and each is delivered or counted once.
+mod whatever_happens {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Send(usize),
+        Wait(u64),
+        Rate(Option<u64>),
+        Delay(u64),
+        Cut(bool),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            6 => (20_usize..2_000).prop_map(Step::Send),
+            4 => (0_u64..20_000).prop_map(Step::Wait),
+            1 => proptest::option::of(0_u64..50_000_000).prop_map(Step::Rate),
+            1 => (0_u64..50).prop_map(Step::Delay),
+            1 => any::<bool>().prop_map(Step::Cut),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn packets_are_conserved(steps in proptest::collection::vec(step(), 1..200), seed: u64) {
+            let spec = LinkSpec {
+                mtu: Some(1_500),
+                ..LinkSpec::new(10.0, 10).with_loss(0.1).with_jitter_ms(5)
+            };
+            let mut pipe = Pipe::new(spec, seed);
+            let (mut now, mut next, mut got) = (at(0), 0_u64, Vec::new());
+            for step in steps {
+                match step {
+                    Step::Send(len) => {
+                        let _ = pipe.send(next, len, now);
+                        next += 1;
+                    }
+                    Step::Wait(micros) => now += Duration::from_micros(micros),
+                    Step::Rate(rate) => pipe.set_spec(LinkSpec { rate, ..*pipe.spec() }, now),
+                    Step::Delay(ms) => {
+                        let delay = Duration::from_millis(ms);
+                        pipe.set_spec(LinkSpec { delay, ..*pipe.spec() }, now);
+                    }
+                    Step::Cut(cut) => pipe.set_cut(cut, now),
+                }
+                got.extend(core::iter::from_fn(|| pipe.poll(now)));
+            }
+            pipe.set_spec(LinkSpec { rate: Some(1_000_000), ..*pipe.spec() }, now);
+            got.extend(arrivals(&mut pipe).into_iter().map(|(item, _)| item));
+            prop_assert!(got.is_sorted_by(|a, b| a < b));
+            let counters = pipe.counters();
+            prop_assert_eq!(counters.delivered, got.len() as u64);
+            prop_assert_eq!(counters.offered, next);
+            prop_assert_eq!(counters.offered, counters.delivered + counters.dropped());
+        }
+    }
+}
