@@ -43,6 +43,12 @@ impl Default for Clock {
     }
 }
 
+/// Time since 1970, for people and logs; it may jump.
+#[must_use]
+pub fn unix_time() -> std::time::Duration {
+    std::time::Duration::from_nanos(realtime_ns())
+}
+
 /// One moment on both clocks. Kernel receive timestamps are wall clock time; the distance from the
 /// sampled moment carries them over to the monotonic clock.
 #[derive(Clone, Copy, Debug)]

@@ -2,10 +2,13 @@
 
 pub mod checksum;
 pub mod clock;
+pub mod fdpass;
 #[cfg(target_os = "linux")]
 pub mod netlink;
 #[cfg(target_os = "linux")]
 pub mod netns;
 pub mod poller;
+pub mod privileges;
+pub mod title;
 pub mod tun;
 pub mod udp;

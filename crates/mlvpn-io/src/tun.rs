@@ -27,6 +27,12 @@ mod unsupported;
 pub mod virtio;
 mod writer;
 
+#[cfg(test)]
+mod flow_tests;
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+mod namespace_tests;
+
 /// Longest packet or frame: 64 KiB and an Ethernet header with two tags.
 const MAX_PACKET: usize = 65_536 + 22;
 

@@ -36,6 +36,10 @@ mod route;
 #[cfg(target_os = "linux")]
 mod sys;
 
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+mod loopback_tests;
+
 /// Longest payload of a UDP datagram over IPv4, and the most that one segmented send may carry.
 pub const MAX_PAYLOAD: usize = 65_507;
 
