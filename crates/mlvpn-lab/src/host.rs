@@ -13,7 +13,7 @@ use mlvpn_io::netlink::{LinkCounters, Netlink, NetlinkError, Prefix};
 use mlvpn_io::netns::NetNs;
 
 /// Settings of every host, by their path below `/proc/sys`.
-const SETTINGS: [(&str, &str); 10] = [
+const SETTINGS: [(&str, &str); 12] = [
     // Answers may leave by another interface than the question came in by.
     ("net/ipv4/conf/all/rp_filter", "0"),
     ("net/ipv4/conf/default/rp_filter", "0"),
@@ -22,6 +22,9 @@ const SETTINGS: [(&str, &str); 10] = [
     ("net/ipv4/tcp_wmem", "4096 65536 33554432"),
     // A test must not inherit the path that the one before it found.
     ("net/ipv4/tcp_no_metrics_save", "1"),
+    // A connection whose program has ended, and whose peer does not answer, would otherwise keep the
+    // host from disappearing for minutes.
+    ("net/ipv4/tcp_orphan_retries", "1"),
     // Echo requests from root, without a raw socket.
     ("net/ipv4/ping_group_range", "0 0"),
     // No packets but those of the workload: no router discovery, no link-local addresses.
@@ -29,6 +32,8 @@ const SETTINGS: [(&str, &str); 10] = [
     ("net/ipv6/conf/default/router_solicitations", "0"),
     ("net/ipv6/conf/default/addr_gen_mode", "1"),
     ("net/ipv6/conf/default/accept_dad", "0"),
+    // A device that is set down and up again has its addresses, as in IPv4.
+    ("net/ipv6/conf/all/keep_addr_on_down", "1"),
 ];
 
 /// A network stack of its own with named interfaces. Clones are handles to the same host; with the

@@ -24,6 +24,7 @@ pub struct LabLink {
     /// `None`: a cable.
     emulator: Option<Emulator>,
     client: Host,
+    server: Host,
 }
 
 impl LabLink {
@@ -51,13 +52,14 @@ impl LabLink {
             }
         };
         let number = u8::try_from(number).context("too many links")?;
-        let link = Self { name: plan.name.clone(), number, emulator, client: client.clone() };
+        let (name, client, server) = (plan.name.clone(), client.clone(), server.clone());
+        let link = Self { name, number, emulator, client, server };
         let mtu = plan.device_mtu.or_else(|| plan.spec.as_ref().map(device_mtu));
         let addresses = |v4, v6| [Prefix::new(v4, 24), Prefix::new(v6, 64)];
         let client_end = addresses(link.client_v4(), link.client_v6());
         let server_end = addresses(link.server_end_v4(), link.server_end_v6());
-        client.configure(&link.name, mtu, &client_end)?;
-        server.configure(&link.name, mtu, &server_end)?;
+        link.client.configure(&link.name, mtu, &client_end)?;
+        link.server.configure(&link.name, mtu, &server_end)?;
         Ok(link)
     }
 
@@ -110,7 +112,7 @@ impl LabLink {
     }
 
     /// Cuts the link: packets vanish silently, the devices stay up. A cable is pulled instead, which
-    /// both hosts notice.
+    /// both hosts notice: the server's device is down and the client's has no carrier.
     ///
     /// # Errors
     /// When the cable's device refuses.
@@ -131,7 +133,7 @@ impl LabLink {
         Ok(())
     }
 
-    /// Ends a cut. A cable that was pulled loses the client's routes and IPv6 address by it.
+    /// Ends a cut of either direction.
     ///
     /// # Errors
     /// When the cable's device refuses.
@@ -171,7 +173,7 @@ impl LabLink {
     }
 
     fn set_cable(&self, plugged: bool) -> Result<()> {
-        let mut netlink = self.client.netlink();
+        let mut netlink = self.server.netlink();
         let index = netlink.link_by_name(&self.name)?.index;
         Ok(netlink.set_link_up(index, plugged)?)
     }
@@ -186,17 +188,19 @@ impl LabLink {
 }
 
 fn open_tun(host: &Host, name: &str) -> Result<Tun> {
-    let options = TunOptions {
-        name: Some(name.to_owned()),
-        txqueuelen: Some(DEVICE_QUEUE),
-        ..TunOptions::default()
-    };
-    host.run(|| Tun::open(&options))?.with_context(|| {
+    // Not by the options: root of a user namespace may set the length by netlink only.
+    let options =
+        TunOptions { name: Some(name.to_owned()), txqueuelen: None, ..TunOptions::default() };
+    let tun = host.run(|| Tun::open(&options))?.with_context(|| {
         format!(
             "cannot create the tun device {name} (it needs CAP_NET_ADMIN, a kernel with tun and \
              the permission to open /dev/net/tun)"
         )
-    })
+    })?;
+    let mut netlink = host.netlink();
+    let index = netlink.link_by_name(name)?.index;
+    netlink.set_link_tx_queue_len(index, DEVICE_QUEUE)?;
+    Ok(tun)
 }
 
 fn device_mtu(spec: &WanLink) -> u32 {

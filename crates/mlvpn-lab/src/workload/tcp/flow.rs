@@ -14,6 +14,7 @@ const CHUNK: usize = 128 * 1024;
 
 /// Sends the stream of `seed` until the time is over, then closes without waiting for the peer.
 pub(super) fn send(mut socket: &Socket, seed: u64, shared: &Shared) -> Result<()> {
+    close_by_reset(socket)?;
     let mut content = Content::new(seed);
     let mut buffer = vec![0; CHUNK];
     while !shared.is_over() {
@@ -26,12 +27,12 @@ pub(super) fn send(mut socket: &Socket, seed: u64, shared: &Shared) -> Result<()
             Err(error) => return Err(error).context("a sending connection broke"),
         }
     }
-    // What is still queued would keep a slow link busy long after the end: a reset discards it.
-    socket.set_linger(Some(Duration::ZERO)).context("cannot close a connection at once")
+    Ok(())
 }
 
 /// Receives and verifies the stream of `seed` until the time is over.
 pub(super) fn receive(mut socket: &Socket, seed: u64, shared: &Shared) -> Result<FlowReport> {
+    close_by_reset(socket)?;
     let mut content = Content::new(seed);
     let mut buffer = vec![0; CHUNK];
     let mut report = FlowReport::default();
@@ -55,4 +56,10 @@ pub(super) fn receive(mut socket: &Socket, seed: u64, shared: &Shared) -> Result
     longest = longest.max(shared.elapsed().saturating_sub(last));
     report.longest_silence_ms = longest.as_secs_f64() * 1e3;
     Ok(report)
+}
+
+/// What is still queued would keep a slow link busy long after the end, and a connection that still
+/// waits for its peer would keep its host from disappearing. A reset discards both.
+fn close_by_reset(socket: &Socket) -> Result<()> {
+    socket.set_linger(Some(Duration::ZERO)).context("cannot set how a connection closes")
 }
