@@ -8,7 +8,8 @@ pub enum DropReason {
     Malformed,
     /// The payload did not open under our key.
     NotAuthentic,
-    /// The packet number was seen before, or is older than the replay window.
+    /// The packet number was seen before, on any link, or is older than the replay window; or the
+    /// packet is one of our own.
     Replayed,
     /// The packet belongs to a process of the peer that is not, or no longer, the current one.
     UnknownFlow,
@@ -16,7 +17,7 @@ pub enum DropReason {
     LinkNotUp,
     /// Unauthenticated data came from an address that is not the peer's.
     WrongAddress,
-    /// What came out of the tunnel is neither IPv4 nor IPv6.
+    /// What came out of the tunnel or for it is neither an IPv4 or IPv6 packet nor, with tap, a frame.
     NotAnIpPacket,
     /// An IP packet that is larger than the tunnel's MTU; its sender was told.
     TooBig,

@@ -50,6 +50,8 @@ pub enum ReorderPolicy {
 pub struct ResequencerStats {
     /// Packets held now.
     pub held: usize,
+    /// How long the hole that was looked at last may be waited for.
+    pub wait: Duration,
     /// Delivered in their turn, without a hole before them.
     pub in_order: u64,
     /// Holes given up because every link had delivered later packets.
@@ -278,7 +280,9 @@ impl Resequencer {
                 continue;
             }
             let spread = delays.spread_beyond(first.delay, self.carrier_links());
-            let deadline = first.received + (spread + SLACK).min(MAX_WAIT);
+            let wait = (spread + SLACK).min(MAX_WAIT);
+            let deadline = first.received + wait;
+            self.stats.wait = wait;
             if deadline <= now {
                 self.stats.deadline += hole;
                 self.skip_hole(out);

@@ -88,7 +88,7 @@ impl TransmitBuf {
     }
 
     pub(crate) fn transmit(&self, link: LinkIndex, to: SocketAddr) -> Option<Transmit> {
-        (self.segments > 0).then(|| Transmit {
+        (self.segments > 0).then_some(Transmit {
             link,
             to,
             len: self.bytes.len(),

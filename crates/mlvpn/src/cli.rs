@@ -172,7 +172,7 @@ pub fn main() -> ExitCode {
         (Some(Command::Completions { shell }), _) => pages::completions(shell),
         (Some(Command::Man { dir: Some(dir) }), _) => pages::write_man_pages(&dir),
         (Some(Command::Man { dir: None }), _) => pages::print_man_page(),
-        (None, Some(options)) => run(options.into()),
+        (None, Some(options)) => crate::daemon::run(&options.into()),
         (None, None) => return ExitCode::from(EXIT_USAGE),
     };
     match done {
@@ -192,14 +192,4 @@ fn debug_token_help() -> String {
          One of {}, or a module of the program.",
         words.join(", ")
     )
-}
-
-/// Runs until stopped.
-fn run(args: RunArgs) -> anyhow::Result<()> {
-    let RunArgs { config, .. } = args;
-    let parsed = crate::config::load(&config);
-    match parsed {
-        Ok(_) => anyhow::bail!("the daemon is not part of this build"),
-        Err(findings) => anyhow::bail!("{findings}"),
-    }
 }

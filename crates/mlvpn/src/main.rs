@@ -4,5 +4,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    mlvpn::cli::main()
+    mlvpn::daemon::run_if_worker().unwrap_or_else(mlvpn::cli::main)
 }

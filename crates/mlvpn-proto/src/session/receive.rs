@@ -3,15 +3,14 @@
 use std::net::SocketAddr;
 
 use super::Session;
-use super::send::ip_version;
+use super::send::is_whole;
 use crate::config::Role;
 use crate::delay::RelativeDelay;
 use crate::drop::DropReason;
 use crate::event::Event;
 use crate::id::LinkIndex;
-use crate::ip::PacketKind;
-use crate::path::Estimates;
 use crate::path::flows::{Admission, ClearAdmission};
+use crate::path::{Estimates, Path};
 use crate::resequencer::Arrival;
 use crate::time::Instant;
 use crate::wire::v1::{Datagram, Header, Kind, NO_TIMESTAMP};
@@ -103,13 +102,18 @@ impl Session {
         plain: &mut Vec<u8>,
         now: Instant,
     ) -> Result<(), DropReason> {
+        let Header { flow_id, packet_number, kind, .. } = *datagram.header();
+        // A flow belongs to one link and one end, but nothing in a datagram says to which: it may
+        // have been redirected from another link, or be one of our own sent back to us.
+        let is_known = |path: &Path| {
+            path.peer.is_replay(flow_id, packet_number) || path.outbox.flow() == flow_id
+        };
+        if self.paths.iter().flatten().any(is_known) {
+            return Err(DropReason::Replayed);
+        }
         let Self { paths, config, .. } = self;
         let path = paths.get_mut(link.slot()).and_then(Option::as_mut);
         let path = path.ok_or(DropReason::LinkNotUp)?;
-        let Header { flow_id, packet_number, kind, .. } = *datagram.header();
-        if path.peer.is_replay(flow_id, packet_number) {
-            return Err(DropReason::Replayed);
-        }
         config
             .key
             .open(flow_id, packet_number, datagram.payload(), plain)
@@ -201,7 +205,7 @@ impl Session {
         plain: Vec<u8>,
         now: Instant,
     ) -> Result<(), DropReason> {
-        if self.config.inner == PacketKind::Ip && !matches!(ip_version(&plain), Some(4 | 6)) {
+        if !is_whole(&plain, self.config.inner) {
             self.pool.give(plain);
             return Err(DropReason::NotAnIpPacket);
         }

@@ -6,7 +6,7 @@ use super::Session;
 use crate::crypto::v1::TAG_LEN;
 use crate::drop::DropReason;
 use crate::id::{DataSeq, LinkIndex};
-use crate::ip::PacketKind;
+use crate::ip::{IPV4_HEADER_LEN, IPV6_HEADER_LEN, PacketKind, ethernet};
 use crate::path::QueuedPacket;
 use crate::time::Instant;
 use crate::transmit::{Transmit, TransmitBuf};
@@ -21,7 +21,7 @@ impl Session {
         if self.is_closed {
             return;
         }
-        if self.config.inner == PacketKind::Ip && !matches!(ip_version(packet), Some(4 | 6)) {
+        if !is_whole(packet, self.config.inner) {
             self.count_drop(DropReason::NotAnIpPacket);
             return;
         }
@@ -168,7 +168,15 @@ impl Session {
     }
 }
 
-/// The version of an IP packet, from its first four bits.
-pub(super) fn ip_version(packet: &[u8]) -> Option<u8> {
-    packet.first().map(|byte| byte >> 4)
+/// Whether there is at least the header of an IP packet or a frame. An attacker who changes the
+/// unauthenticated type of a control packet turns its few bytes of payload into data.
+pub(super) fn is_whole(packet: &[u8], kind: PacketKind) -> bool {
+    match kind {
+        PacketKind::Ethernet => packet.len() >= ethernet::HEADER_LEN,
+        PacketKind::Ip => match packet.first().map(|byte| byte >> 4) {
+            Some(4) => packet.len() >= IPV4_HEADER_LEN,
+            Some(6) => packet.len() >= IPV6_HEADER_LEN,
+            _ => false,
+        },
+    }
 }

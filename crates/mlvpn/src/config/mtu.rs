@@ -2,6 +2,9 @@
 
 use std::net::IpAddr;
 
+use mlvpn_proto::crypto::v1::TAG_LEN;
+use mlvpn_proto::wire::v1::HEADER_LEN;
+
 use super::{Config, Host, InterfaceKind, Link};
 
 /// What nearly every link carries, in bytes.
@@ -9,10 +12,6 @@ const LINK_MTU: u16 = 1500;
 const IP4_HEADER: u16 = 20;
 const IP6_HEADER: u16 = 40;
 const UDP_HEADER: u16 = 8;
-/// Our header, protocol version 1.
-const HEADER: u16 = 28;
-/// The authentication code of an encrypted packet.
-const AUTHENTICATION: u16 = 16;
 /// In tap mode the Ethernet header travels with the packet.
 const ETHERNET_HEADER: u16 = 14;
 
@@ -23,12 +22,18 @@ impl Config {
     /// a host name stands for is not known here.
     pub fn unfragmented_mtu(&self) -> u16 {
         let ip_header = if self.links.iter().any(is_ip6) { IP6_HEADER } else { IP4_HEADER };
-        let authentication = if self.general.cleartext_data { 0 } else { AUTHENTICATION };
+        LINK_MTU - ip_header - self.overhead()
+    }
+
+    /// Bytes between a packet of the interface (counted as its MTU does) and the IP packet on a
+    /// link that carries it, without the latter's IP header.
+    pub fn overhead(&self) -> u16 {
+        let authentication = if self.general.cleartext_data { 0 } else { TAG_LEN as u16 };
         let ethernet = match self.general.interface.kind {
             InterfaceKind::Tun => 0,
             InterfaceKind::Tap => ETHERNET_HEADER,
         };
-        LINK_MTU - ip_header - UDP_HEADER - HEADER - authentication - ethernet
+        UDP_HEADER + HEADER_LEN as u16 + authentication + ethernet
     }
 }
 

@@ -1,0 +1,249 @@
+//! From the words of the configuration to the protocol's, and what a reload changes.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
+
+use mlvpn_proto::crypto::v1::Key;
+use mlvpn_proto::filter::Filter;
+use mlvpn_proto::{FilterRule, LinkConfig, PacketKind, ReorderPolicy, Role, SessionConfig};
+
+use crate::config::{Config, Host, InterfaceKind, Link, Mode, Reorder};
+
+/// The session that `config` describes, with `mtu` on the tunnel interface.
+pub(super) fn session_config(config: &Config, mtu: u16) -> SessionConfig {
+    let general = &config.general;
+    SessionConfig {
+        role: match general.mode {
+            Mode::Client => Role::Client,
+            Mode::Server => Role::Server,
+        },
+        inner: packet_kind(config),
+        key: Key::from_password(general.password.as_bytes()),
+        cleartext_data: general.cleartext_data,
+        reorder: reorder_policy(config),
+        mtu,
+        local_ip4: general.addresses.ip4.map(|net| net.addr()),
+        local_ip6: general.addresses.ip6.map(|net| net.addr()),
+        filters: filters(config),
+    }
+}
+
+/// What the tunnel interface carries.
+pub(super) fn packet_kind(config: &Config) -> PacketKind {
+    match config.general.interface.kind {
+        InterfaceKind::Tun => PacketKind::Ip,
+        InterfaceKind::Tap => PacketKind::Ethernet,
+    }
+}
+
+/// How order is restored.
+pub(super) fn reorder_policy(config: &Config) -> ReorderPolicy {
+    match config.general.reorder {
+        Reorder::Off => ReorderPolicy::Off,
+        Reorder::Adaptive => ReorderPolicy::Adaptive,
+        Reorder::Packets(packets) => ReorderPolicy::Packets(packets),
+    }
+}
+
+/// The filters, compiled.
+pub(super) fn filters(config: &Config) -> Vec<FilterRule> {
+    let compile = |rule: &crate::config::FilterRule| FilterRule {
+        filter: Filter::parse(&rule.expression)
+            .expect("the configuration's expressions were checked when it was read"),
+        link: rule.link.clone(),
+    };
+    config.filters.iter().map(compile).collect()
+}
+
+/// A link's settings for the session; its peer is at `remote`, where that is known.
+pub(super) fn link_config(link: &Link, remote: Option<SocketAddr>) -> LinkConfig {
+    LinkConfig {
+        name: link.name.clone(),
+        weight: link.bandwidth_upload,
+        timeout: link.timeout,
+        loss_tolerance: link.loss_tolerance,
+        latency_tolerance: link.latency_tolerance,
+        fallback_only: link.fallback_only,
+        remote,
+    }
+}
+
+/// What a new configuration changes, link by link.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct LinkChanges {
+    /// Links that are gone.
+    pub(super) removed: Vec<String>,
+    /// Links that were not there.
+    pub(super) added: Vec<String>,
+    /// Links that need another socket or another peer.
+    pub(super) reattached: Vec<String>,
+    /// Links of which only numbers changed.
+    pub(super) retuned: Vec<String>,
+}
+
+impl LinkChanges {
+    pub(super) fn between(old: &Config, new: &Config) -> Self {
+        let mut changes = Self::default();
+        let names: BTreeSet<_> = new.links.iter().map(|link| &link.name).collect();
+        let gone = old.links.iter().filter(|link| !names.contains(&link.name));
+        changes.removed = gone.map(|link| link.name.clone()).collect();
+        for link in &new.links {
+            let name = link.name.clone();
+            match old.links.iter().find(|former| former.name == link.name) {
+                None => changes.added.push(name),
+                Some(former) if !has_same_socket(former, link) => changes.reattached.push(name),
+                Some(former) if former != link => changes.retuned.push(name),
+                Some(_) => {}
+            }
+        }
+        changes
+    }
+}
+
+fn has_same_socket(a: &Link, b: &Link) -> bool {
+    a.bind_host == b.bind_host
+        && a.bind_port == b.bind_port
+        && a.bind_fib == b.bind_fib
+        && a.bind_dev == b.bind_dev
+        && a.remote_host == b.remote_host
+        && a.remote_port == b.remote_port
+}
+
+/// What a new configuration changes that only a restart can bring into effect.
+pub(super) fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
+    let (old, new) = (&old.general, &new.general);
+    let mut keys = Vec::new();
+    let mut note = |is_changed: bool, key| {
+        if is_changed {
+            keys.push(key);
+        }
+    };
+    note(old.mode != new.mode, "mode");
+    note(old.interface.kind != new.interface.kind, "tuntap");
+    note(old.interface.name != new.interface.name, "interface_name");
+    note(old.control.unix_path != new.control.unix_path, "control_unix_path");
+    note(old.control.http != new.control.http, "control_bind_host, control_bind_port");
+    keys
+}
+
+/// Whether the session itself has to be a new one: everything on the wire changes.
+pub(super) fn needs_new_session(old: &Config, new: &Config) -> bool {
+    old.general.password != new.general.password
+        || old.general.cleartext_data != new.general.cleartext_data
+}
+
+/// The addresses to try for a link: where to bind and, if it has a peer, where that is.
+pub(super) async fn resolve(link: Link) -> Result<Vec<Endpoints>, ResolveError> {
+    let binds = lookup(link.bind_host.as_ref(), link.bind_port).await?;
+    let remotes = match &link.remote_host {
+        Some(host) => lookup(Some(host), link.remote_port).await?,
+        None => Vec::new(),
+    };
+    if remotes.is_empty() {
+        let bind = binds.first().copied().unwrap_or_else(|| any_like(None, link.bind_port));
+        return Ok(vec![Endpoints { bind, remote: None }]);
+    }
+    let pair = |remote: SocketAddr| {
+        let bind = if binds.is_empty() {
+            Some(any_like(Some(remote), link.bind_port))
+        } else {
+            binds.iter().copied().find(|bind| bind.is_ipv4() == remote.is_ipv4())
+        };
+        bind.map(|bind| Endpoints { bind, remote: Some(remote) })
+    };
+    let pairs: Vec<_> = remotes.into_iter().filter_map(pair).collect();
+    if pairs.is_empty() { Err(ResolveError::Families) } else { Ok(pairs) }
+}
+
+/// A pair of addresses for a link's socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Endpoints {
+    pub(super) bind: SocketAddr,
+    pub(super) remote: Option<SocketAddr>,
+}
+
+/// Why a link has no addresses.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ResolveError {
+    #[error("cannot resolve {name}: {source}")]
+    Lookup { name: String, source: std::io::Error },
+    #[error("{0} has no address")]
+    Nothing(String),
+    #[error("bindhost and remotehost have no address family in common")]
+    Families,
+}
+
+async fn lookup(host: Option<&Host>, port: Option<u16>) -> Result<Vec<SocketAddr>, ResolveError> {
+    let port = port.unwrap_or(0);
+    match host {
+        None => Ok(Vec::new()),
+        Some(Host::Address(address)) => Ok(vec![SocketAddr::new(*address, port)]),
+        Some(Host::Name(name)) => {
+            let found = tokio::net::lookup_host((name.as_str(), port)).await;
+            let found = found
+                .map_err(|source| ResolveError::Lookup { name: name.clone(), source })?
+                .collect::<Vec<_>>();
+            if found.is_empty() { Err(ResolveError::Nothing(name.clone())) } else { Ok(found) }
+        }
+    }
+}
+
+fn any_like(remote: Option<SocketAddr>, port: Option<u16>) -> SocketAddr {
+    let any: IpAddr = match remote {
+        Some(SocketAddr::V6(_)) => std::net::Ipv6Addr::UNSPECIFIED.into(),
+        Some(SocketAddr::V4(_)) | None => std::net::Ipv4Addr::UNSPECIFIED.into(),
+    };
+    SocketAddr::new(any, port.unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(links: &str) -> Config {
+        let text =
+            format!("[general]\nmode = \"client\"\npassword = \"{}\"\n{links}", "x".repeat(40));
+        crate::config::parse("test", text.as_bytes()).unwrap().config
+    }
+
+    const DSL1: &str = "[dsl1]\nremotehost = \"192.0.2.1\"\nremoteport = 5080\n";
+    const DSL2: &str = "[dsl2]\nremotehost = \"192.0.2.1\"\nremoteport = 5081\n";
+
+    #[test]
+    fn an_unchanged_file_changes_nothing() {
+        let changes = LinkChanges::between(
+            &config(&format!("{DSL1}{DSL2}")),
+            &config(&format!("{DSL1}{DSL2}")),
+        );
+        assert_eq!(changes, LinkChanges::default());
+    }
+
+    #[test]
+    fn each_kind_of_change_is_told_apart() {
+        let old = config(&format!("{DSL1}{DSL2}[gone]\nremotehost = \"a\"\nremoteport = 1\n"));
+        let new = config(&format!(
+            "{DSL1}bandwidth_upload = 1000\n{DSL2}bindhost = \"192.0.2.7\"\n\
+             [new]\nremotehost = \"a\"\nremoteport = 1\n"
+        ));
+        let changes = LinkChanges::between(&old, &new);
+        assert_eq!(changes.retuned, ["dsl1"]);
+        assert_eq!(changes.reattached, ["dsl2"]);
+        assert_eq!(changes.removed, ["gone"]);
+        assert_eq!(changes.added, ["new"]);
+    }
+
+    #[tokio::test]
+    async fn a_link_is_bound_in_the_family_of_its_peer() {
+        let link = config("[l]\nremotehost = \"2001:db8::1\"\nremoteport = 7\n").links.remove(0);
+        let expected =
+            Endpoints { bind: "[::]:0".parse().unwrap(), remote: "[2001:db8::1]:7".parse().ok() };
+        assert_eq!(resolve(link).await.unwrap(), [expected]);
+    }
+
+    #[tokio::test]
+    async fn addresses_of_two_families_do_not_meet() {
+        let text = "[l]\nbindhost = \"192.0.2.9\"\nremotehost = \"2001:db8::1\"\nremoteport = 7\n";
+        let link = config(text).links.remove(0);
+        assert!(matches!(resolve(link).await, Err(ResolveError::Families)));
+    }
+}

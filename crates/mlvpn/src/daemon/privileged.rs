@@ -1,0 +1,396 @@
+//! The privileged process: opens what needs rights, runs the status command, and nothing else.
+//!
+//! It never reads a byte from the network. It acts on the configuration that it read itself; the
+//! worker can only ask for a link of it, or report an event.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::process::{Child, ExitStatus};
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow, bail};
+use mlvpn_io::clock::Clock;
+use mlvpn_io::poller::{Interest, Poller, Token};
+use mlvpn_io::tun::{Kind, Tun, TunOptions};
+use mlvpn_io::udp::{Pmtu, UdpOptions};
+use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
+use tracing::{debug, error, info, warn};
+
+use super::ipc::{Peer, Received, StartOrder, ToPrivileged, ToWorker, bytes_as_fd};
+use super::title::Title;
+use crate::cli::RunArgs;
+use crate::config::{self, Config, InterfaceKind, Parsed};
+use crate::hook::{HookCall, HookEnvironment, HookEvent, HookRunner, StatusCommand};
+use crate::logging::{self, LogOptions};
+
+/// Room in the kernel for bursts, per socket and direction.
+const SOCKET_BUFFER: usize = 4 << 20;
+/// How long the worker may take to say goodbye.
+const STOP_TIME: Duration = Duration::from_secs(5);
+/// How long the status command may take for the last events.
+const HOOK_TIME: Duration = Duration::from_secs(10);
+
+const SIGNALS: [i32; 4] = [SIGHUP, SIGINT, SIGTERM, SIGCHLD];
+const WORKER: Token = Token(SIGNALS.len());
+
+/// Runs the daemon until it is told to stop.
+pub(super) fn run(args: &RunArgs) -> anyhow::Result<()> {
+    let bytes = config::read_file(&args.config).map_err(|findings| anyhow!("{findings}"))?;
+    let parsed = config::parse(&args.config.display().to_string(), &bytes);
+    let Parsed { config, warnings } = parsed.map_err(|findings| anyhow!("{findings}"))?;
+    if warnings.warnings() > 0 {
+        eprintln!("{warnings}");
+    }
+    check_rights(args)?;
+    let status_command = config.general.status_command.as_deref().map(StatusCommand::new);
+    let status_command = status_command.transpose()?;
+    let tun = open_tun(&config)?;
+    let options = LogOptions {
+        debug: args.debug,
+        verbosity: i32::from(args.verbosity),
+        tokens: args.debug_tokens.clone(),
+        name: args.name.clone(),
+    };
+    logging::init(&options, std::process::id())?;
+    let signals = Signals::watch()?;
+    let hooks = status_command.map(HookRunner::start).transpose()?;
+    let (peer, child) = start_worker(args, &bytes, &tun)?;
+    peer.set_nonblocking()?;
+    let name = args.name.clone().unwrap_or_else(|| "mlvpn".to_owned());
+    Title::new(&name, args.natural_title).show("[priv]");
+    let supervisor = Supervisor {
+        config,
+        path: args.config.clone(),
+        tun,
+        hooks,
+        peer,
+        child,
+        links_up: Vec::new(),
+        mtu: None,
+        stop_by: None,
+    };
+    supervisor.run(&signals)
+}
+
+/// Signals as readable descriptors.
+struct Signals([UnixStream; SIGNALS.len()]);
+
+impl Signals {
+    fn watch() -> io::Result<Self> {
+        let mut streams = Vec::with_capacity(SIGNALS.len());
+        for signal in SIGNALS {
+            let (read, write) = UnixStream::pair()?;
+            read.set_nonblocking(true)?;
+            signal_hook::low_level::pipe::register(signal, write)?;
+            streams.push(read);
+        }
+        Ok(Self(streams.try_into().expect("one stream per signal was pushed")))
+    }
+
+    fn clear(&self, index: usize) {
+        use std::io::Read as _;
+        let mut bytes = [0; 64];
+        while (&self.0[index]).read(&mut bytes).is_ok_and(|len| len > 0) {}
+    }
+}
+
+struct Supervisor {
+    config: Config,
+    path: std::path::PathBuf,
+    /// Kept open, so that the interface outlives the worker until the last event is told.
+    tun: Tun,
+    hooks: Option<HookRunner>,
+    peer: Peer,
+    child: Child,
+    /// What the status command believes.
+    links_up: Vec<String>,
+    mtu: Option<u16>,
+    /// The worker was told to stop, and is killed then.
+    stop_by: Option<u64>,
+}
+
+impl Supervisor {
+    fn run(mut self, signals: &Signals) -> anyhow::Result<()> {
+        let clock = Clock::new();
+        let mut poller = Poller::new(clock)?;
+        for (index, stream) in signals.0.iter().enumerate() {
+            poller.add(stream, Token(index), Interest::Read)?;
+        }
+        poller.add(&self.peer, WORKER, Interest::Read)?;
+        let mut events = Vec::new();
+        let status = loop {
+            poller.wait(&mut events, self.stop_by)?;
+            for event in &events {
+                if event.token == WORKER {
+                    if !self.hear_worker()? {
+                        poller.remove(&self.peer)?;
+                    }
+                    continue;
+                }
+                signals.clear(event.token.0);
+                match SIGNALS[event.token.0] {
+                    SIGHUP => self.reload(),
+                    SIGINT | SIGTERM => self.stop(clock.now_us()),
+                    _ => {}
+                }
+            }
+            if let Some(status) = self.child.try_wait()? {
+                self.hear_worker()?;
+                break status;
+            }
+            if self.stop_by.is_some_and(|at| at <= clock.now_us()) {
+                warn!("the worker does not end; killing it");
+                self.child.kill()?;
+                self.stop_by = None;
+            }
+        };
+        self.finish(status)
+    }
+
+    /// Does what the worker asked for; `false` when it is gone.
+    fn hear_worker(&mut self) -> anyhow::Result<bool> {
+        loop {
+            match self.peer.receive::<ToPrivileged>() {
+                Ok(Some(Received { message, .. })) => self.handle(message),
+                Ok(None) => return Ok(false),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
+                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(false),
+                Err(error) => {
+                    self.child.kill()?;
+                    return Err(error).context("the worker is unintelligible");
+                }
+            }
+        }
+    }
+
+    fn handle(&mut self, message: ToPrivileged) {
+        match message {
+            ToPrivileged::Ready => notify(&[sd_notify::NotifyState::Ready]),
+            ToPrivileged::Status { text } => notify(&[sd_notify::NotifyState::Status(&text)]),
+            ToPrivileged::SetMtu { mtu } => self.set_mtu(mtu),
+            ToPrivileged::Hook { event, link } => self.tell_hook(event, link),
+            ToPrivileged::OpenLink { link, attempt, bind } => {
+                let opened = self.open_link(&link, bind);
+                let sent = match &opened {
+                    Ok(socket) => {
+                        self.peer.send(&ToWorker::Link { link, attempt }, &[socket.as_fd()])
+                    }
+                    Err(error) => {
+                        let error = format!("{error:#}");
+                        self.peer.send(&ToWorker::LinkFailed { link, attempt, error }, &[])
+                    }
+                };
+                if let Err(error) = sent {
+                    warn!(%error, "the worker was not answered");
+                }
+            }
+        }
+    }
+
+    /// Opens a socket for a link of the configuration.
+    fn open_link(&self, name: &str, bind: std::net::SocketAddr) -> anyhow::Result<OwnedFd> {
+        let link = self.config.links.iter().find(|link| link.name == name);
+        let link = link.with_context(|| format!("there is no link {name}"))?;
+        if bind.port() != link.bind_port.unwrap_or(0) {
+            bail!("the port {} is not that of link {name}", bind.port());
+        }
+        let options = UdpOptions {
+            device: link.bind_dev.clone(),
+            mark: link.bind_fib,
+            receive_buffer: Some(SOCKET_BUFFER),
+            send_buffer: Some(SOCKET_BUFFER),
+            pmtu: Pmtu::Dont,
+            ..UdpOptions::new(bind)
+        };
+        options.bind_fd().with_context(|| format!("socket bound to {bind}"))
+    }
+
+    fn set_mtu(&mut self, mtu: u16) {
+        match self.tun.set_mtu(u32::from(mtu)) {
+            Ok(()) => self.mtu = Some(mtu),
+            Err(error) => {
+                warn!(interface = self.tun.name(), mtu, %error, "cannot set the MTU");
+            }
+        }
+    }
+
+    fn tell_hook(&mut self, event: HookEvent, link: Option<String>) {
+        match (event, &link) {
+            (HookEvent::LinkUp, Some(link)) => self.links_up.push(link.clone()),
+            (HookEvent::LinkDown, Some(link)) => self.links_up.retain(|up| up != link),
+            _ => {}
+        }
+        let Some(hooks) = &self.hooks else { return };
+        let call = HookCall {
+            event,
+            interface: self.tun.name().to_owned(),
+            link,
+            environment: hook_environment(&self.config, self.mtu),
+        };
+        if let Err(error) = hooks.run(call) {
+            error!("{error}");
+        }
+    }
+
+    /// Reads the configuration again. What is wrong with it is logged, and it is not used.
+    fn reload(&mut self) {
+        notify(&[sd_notify::NotifyState::Reloading]);
+        match self.try_reload() {
+            Ok(()) => info!(file = %self.path.display(), "configuration read again"),
+            Err(error) => error!("the configuration stays as it is: {error:#}"),
+        }
+        notify(&[sd_notify::NotifyState::Ready]);
+    }
+
+    fn try_reload(&mut self) -> anyhow::Result<()> {
+        let bytes = config::read_file(&self.path).map_err(|findings| anyhow!("{findings}"))?;
+        let parsed = config::parse(&self.path.display().to_string(), &bytes);
+        let Parsed { config, warnings } = parsed.map_err(|findings| anyhow!("{findings}"))?;
+        for line in warnings.log_lines() {
+            warn!("{}", line.1);
+        }
+        let command = &config.general.status_command;
+        if *command != self.config.general.status_command {
+            let started = command.as_deref().map(StatusCommand::new).transpose()?;
+            let started = started.map(HookRunner::start).transpose()?;
+            if let Some(former) = std::mem::replace(&mut self.hooks, started) {
+                former.shutdown(HOOK_TIME);
+            }
+        }
+        let file = bytes_as_fd(&bytes)?;
+        self.peer.send(&ToWorker::Reload, &[file.as_fd()])?;
+        self.config = config;
+        Ok(())
+    }
+
+    fn stop(&mut self, now: u64) {
+        info!("stopping");
+        notify(&[sd_notify::NotifyState::Stopping]);
+        if let Err(error) = self.peer.send(&ToWorker::Stop, &[]) {
+            debug!(%error, "the worker was not told to stop");
+        }
+        self.stop_by.get_or_insert(now + STOP_TIME.as_micros() as u64);
+    }
+
+    /// The worker has ended: tell the status command what is no longer up, and clean up.
+    fn finish(mut self, status: ExitStatus) -> anyhow::Result<()> {
+        let up = std::mem::take(&mut self.links_up);
+        for link in &up {
+            self.tell_hook(HookEvent::LinkDown, Some(link.clone()));
+        }
+        if !up.is_empty() {
+            self.tell_hook(HookEvent::TunnelDown, None);
+        }
+        if let Some(hooks) = self.hooks.take() {
+            hooks.shutdown(HOOK_TIME);
+        }
+        remove_control_socket(&self.config);
+        if status.success() {
+            info!("stopped");
+            return Ok(());
+        }
+        bail!("the worker ended: {status}; the log says why")
+    }
+}
+
+/// Says what is missing before anything fails half way.
+fn check_rights(args: &RunArgs) -> anyhow::Result<()> {
+    let is_root = nix::unistd::geteuid().is_root();
+    let can_administer =
+        caps::has_cap(None, caps::CapSet::Effective, caps::Capability::CAP_NET_ADMIN);
+    if !can_administer.unwrap_or(is_root) {
+        bail!(
+            "the right to administer the network is missing (CAP_NET_ADMIN), which opening the \
+             tunnel interface needs; start mlvpn as root"
+        );
+    }
+    if !is_root || args.run_as_root {
+        return Ok(());
+    }
+    let user = worker_user(args).unwrap_or_default();
+    match nix::unistd::User::from_name(&user) {
+        Ok(Some(found)) if !found.uid.is_root() => Ok(()),
+        Ok(Some(_)) => bail!("--user {user} is root; choose another, or --yes-run-as-root"),
+        Ok(None) => bail!(
+            "there is no user {user} to run the worker as; create it \
+             (useradd --system --no-create-home --shell /usr/sbin/nologin {user}), \
+             name another one with --user, or run it as root with --yes-run-as-root"
+        ),
+        Err(error) => bail!("cannot look up user {user}: {error}"),
+    }
+}
+
+/// The user of the worker; none when it keeps the rights that it has.
+fn worker_user(args: &RunArgs) -> Option<String> {
+    let drops = nix::unistd::geteuid().is_root() && !args.run_as_root;
+    drops.then(|| args.user.clone().unwrap_or_else(|| "mlvpn".to_owned()))
+}
+
+fn open_tun(config: &Config) -> anyhow::Result<Tun> {
+    let interface = &config.general.interface;
+    let kind = match interface.kind {
+        InterfaceKind::Tun => Kind::Tun,
+        InterfaceKind::Tap => Kind::Tap,
+    };
+    let options = TunOptions { name: Some(interface.name.clone()), kind, ..TunOptions::default() };
+    Tun::open(&options).with_context(|| {
+        let hint = if std::path::Path::new("/dev/net/tun").exists() {
+            "is another program using it?"
+        } else {
+            "there is no /dev/net/tun; run: modprobe tun"
+        };
+        format!("cannot open the interface {} ({hint})", interface.name)
+    })
+}
+
+fn start_worker(args: &RunArgs, bytes: &[u8], tun: &Tun) -> anyhow::Result<(Peer, Child)> {
+    let (peer, theirs) = Peer::pair()?;
+    let child = super::spawn_worker(theirs.into()).context("cannot start the worker")?;
+    let order = StartOrder {
+        config_name: args.config.display().to_string(),
+        user: worker_user(args),
+        name: args.name.clone(),
+        debug: args.debug,
+        debug_tokens: args.debug_tokens.clone(),
+        verbosity: args.verbosity,
+        natural_title: args.natural_title,
+    };
+    let file = bytes_as_fd(bytes)?;
+    peer.send(&ToWorker::Start(Box::new(order)), &[file.as_fd(), tun.as_fd()])?;
+    Ok((peer, child))
+}
+
+fn hook_environment(config: &Config, mtu: Option<u16>) -> HookEnvironment {
+    let addresses = &config.general.addresses;
+    let text = |value: Option<String>| value.unwrap_or_default();
+    let list = |values: Vec<String>| values.join(" ");
+    HookEnvironment {
+        ip4: text(addresses.ip4.map(|net| net.to_string())),
+        ip6: text(addresses.ip6.map(|net| net.to_string())),
+        ip4_gateway: text(addresses.ip4_gateway.map(|address| address.to_string())),
+        ip6_gateway: text(addresses.ip6_gateway.map(|address| address.to_string())),
+        ip4_routes: list(addresses.ip4_routes.iter().map(ToString::to_string).collect()),
+        ip6_routes: list(addresses.ip6_routes.iter().map(ToString::to_string).collect()),
+        mtu,
+    }
+}
+
+/// The worker may have had no right to remove its socket's file.
+fn remove_control_socket(config: &Config) {
+    use std::os::unix::fs::FileTypeExt as _;
+    let Some(path) = &config.general.control.unix_path else { return };
+    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket());
+    if is_socket
+        && UnixStream::connect(path).is_err()
+        && let Err(error) = std::fs::remove_file(path)
+    {
+        warn!(path = %path.display(), %error, "cannot remove the control socket");
+    }
+}
+
+fn notify(state: &[sd_notify::NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(state) {
+        debug!(%error, "the service manager was not told");
+    }
+}

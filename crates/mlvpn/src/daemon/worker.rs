@@ -1,0 +1,464 @@
+//! The worker: the process without rights that carries the data.
+//!
+//! Its main thread is the control thread: it keeps the links supplied with sockets, follows what
+//! the data thread reports, serves the status, and asks the privileged process for what it may
+//! not do itself.
+
+mod status;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use anyhow::{Context as _, anyhow, bail};
+use mlvpn_io::privileges;
+use mlvpn_io::tun::Tun;
+use mlvpn_proto::{DownReason, Quality};
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+use tracing::{debug, info, warn};
+
+use super::data::{Command, DataThread, Report};
+use super::ipc::{Peer, Received, StartOrder, ToPrivileged, ToWorker, fd_as_bytes};
+use super::links::{LinkControl, Phase};
+use super::mtu::MtuPlan;
+use super::plan::{self, Endpoints, LinkChanges, ResolveError};
+use super::title::Title;
+use crate::config::{self, Config, Host, MAX_FILE_BYTES};
+use crate::control::{ControlConfig, ControlServer};
+use crate::hook::HookEvent;
+use crate::logging::{self, LogOptions};
+use crate::status::StatusSnapshot;
+use status::StatusBoard;
+
+/// Runs the worker over the channel to the privileged process.
+pub(super) fn run(peer: Peer) -> anyhow::Result<()> {
+    let Some(Received { message: ToWorker::Start(order), mut fds }) = peer.receive()? else {
+        bail!("the privileged process said something else than to start");
+    };
+    if fds.len() != 2 {
+        bail!("{} descriptors came with the order to start, not 2", fds.len());
+    }
+    let (tun, file) = (fds.remove(1), fds.remove(0));
+    let bytes = fd_as_bytes(file, MAX_FILE_BYTES as u64)?;
+    let config = parse(&order.config_name, &bytes)?;
+    start_logging(&order)?;
+    let (control, failures) = ControlServer::bind(&control_config(&config));
+    for failure in failures {
+        warn!("{failure}");
+    }
+    if let Some(user) = &order.user {
+        privileges::drop_to_user(user).with_context(|| format!("cannot become user {user}"))?;
+    }
+    privileges::set_no_new_privs().context("cannot forbid new privileges")?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let worker = Worker::new(&order, config, peer, tun)?;
+        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        let status = worker.board.subscribe();
+        let serving = tokio::spawn(control.run(status, async {
+            // Resolves when the sender is dropped, too.
+            let _ = stopped.await;
+        }));
+        let done = worker.run().await;
+        drop(stop);
+        match serving.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => warn!(%error, "the status is not served"),
+            Err(error) => warn!(%error, "the status server broke"),
+        }
+        done
+    })
+}
+
+fn parse(name: &str, bytes: &[u8]) -> anyhow::Result<Config> {
+    config::parse(name, bytes).map(|parsed| parsed.config).map_err(|findings| anyhow!("{findings}"))
+}
+
+fn start_logging(order: &StartOrder) -> anyhow::Result<()> {
+    let options = LogOptions {
+        debug: order.debug,
+        verbosity: i32::from(order.verbosity),
+        tokens: order.debug_tokens.clone(),
+        name: order.name.clone(),
+    };
+    logging::init(&options, std::process::id())?;
+    Ok(())
+}
+
+fn control_config(config: &Config) -> ControlConfig {
+    let control = &config.general.control;
+    ControlConfig {
+        unix_path: control.unix_path.clone(),
+        tcp: control.http.as_ref().map(|(host, port)| (host_text(host), *port)),
+        ..ControlConfig::default()
+    }
+}
+
+fn host_text(host: &Host) -> String {
+    match host {
+        Host::Address(address) => address.to_string(),
+        Host::Name(name) => name.clone(),
+    }
+}
+
+struct Worker {
+    config: Config,
+    config_name: String,
+    peer: Arc<Peer>,
+    orders: mpsc::UnboundedReceiver<Order>,
+    data: DataThread,
+    reports: mpsc::UnboundedReceiver<Report>,
+    resolved: (mpsc::UnboundedSender<Resolved>, mpsc::UnboundedReceiver<Resolved>),
+    links: BTreeMap<String, LinkControl>,
+    mtu: MtuPlan,
+    current_mtu: u16,
+    board: StatusBoard,
+    title: Title,
+}
+
+/// What became of resolving a link's names.
+struct Resolved {
+    link: String,
+    attempt: u64,
+    found: Result<Vec<Endpoints>, ResolveError>,
+}
+
+impl Worker {
+    fn new(order: &StartOrder, config: Config, peer: Peer, tun: OwnedFd) -> anyhow::Result<Self> {
+        let tun = Tun::from_fd(tun, true).context("the tunnel interface is of no use")?;
+        let interface = tun.name().to_owned();
+        let mtu = MtuPlan::default();
+        let current_mtu = mtu.tunnel_mtu(&config);
+        let (sender, reports) = mpsc::unbounded_channel();
+        let session = plan::session_config(&config, current_mtu);
+        let data = DataThread::start(tun, session, random_seed()?, sender)?;
+        let peer = Arc::new(peer);
+        let orders = listen(Arc::clone(&peer))?;
+        let name = order.name.clone().unwrap_or_else(|| "mlvpn".to_owned());
+        let worker = Self {
+            board: StatusBoard::new(&name, &config, interface, current_mtu),
+            title: Title::new(&name, order.natural_title),
+            config,
+            config_name: order.config_name.clone(),
+            peer,
+            orders,
+            data,
+            reports,
+            resolved: mpsc::unbounded_channel(),
+            links: BTreeMap::new(),
+            mtu,
+            current_mtu,
+        };
+        worker.tell(&ToPrivileged::SetMtu { mtu: current_mtu });
+        Ok(worker)
+    }
+
+    async fn run(mut self) -> anyhow::Result<()> {
+        for link in self.config.links.clone() {
+            self.add_link(link);
+        }
+        self.update_title();
+        self.tell(&ToPrivileged::Ready);
+        let mut is_stopping = false;
+        loop {
+            let deadline = self.links.values().filter_map(LinkControl::deadline).min();
+            let wait = async {
+                match deadline.filter(|_| !is_stopping) {
+                    Some(at) => tokio::time::sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                order = self.orders.recv(), if !is_stopping => {
+                    if !self.obey(order)? {
+                        is_stopping = true;
+                        self.data.send(Command::Close);
+                    }
+                }
+                report = self.reports.recv() => match report {
+                    Some(Report::Ended(None)) => break,
+                    Some(Report::Ended(Some(error))) => bail!(error),
+                    Some(report) => self.handle_report(report),
+                    None => bail!("the data thread is gone"),
+                },
+                Some(resolved) = self.resolved.1.recv() => self.handle_resolved(resolved),
+                () = wait => self.retry_links(),
+            }
+        }
+        self.data.join();
+        Ok(())
+    }
+
+    /// Does what the privileged process wants; `false` when it is time to end.
+    fn obey(&mut self, order: Option<Order>) -> anyhow::Result<bool> {
+        let Some(order) = order else { return Ok(false) };
+        let Received { message, mut fds } =
+            order.context("the privileged process is unintelligible")?;
+        match (message, fds.pop()) {
+            (ToWorker::Stop, _) => return Ok(false),
+            (ToWorker::Link { link, attempt }, Some(socket)) => self.attach(&link, attempt, socket),
+            (ToWorker::LinkFailed { link, attempt, error }, _) => {
+                self.link_failed(&link, attempt, &error);
+            }
+            (ToWorker::Reload, Some(file)) => {
+                let bytes = fd_as_bytes(file, MAX_FILE_BYTES as u64)?;
+                match parse(&self.config_name, &bytes) {
+                    Ok(config) => self.reload(config)?,
+                    Err(error) => warn!("the configuration is not used: {error}"),
+                }
+            }
+            (message, _) => warn!(?message, "not understood"),
+        }
+        Ok(true)
+    }
+
+    fn handle_report(&mut self, report: Report) {
+        match report {
+            Report::LinkUp { link, remote } => self.on_link_up(&link, remote),
+            Report::LinkDown { link, reason } => self.on_link_down(&link, reason),
+            Report::SessionUp => self.hook(HookEvent::TunnelUp, None),
+            Report::SessionDown => self.hook(HookEvent::TunnelDown, None),
+            Report::LinkQuality { link, quality } => match quality {
+                Quality::Good => info!(link, "link is within its tolerances again"),
+                Quality::Lossy => warn!(link, "link loses too much; it carries nothing for now"),
+                Quality::Slow => warn!(link, "link is too slow; it carries nothing for now"),
+            },
+            Report::PeerAddressChanged { link, from, to } => {
+                info!(link, %from, %to, "the peer has another address");
+                self.learn_mtu(&link, Some(to));
+            }
+            Report::PeerRestarted { link } => info!(link, "the peer was restarted"),
+            Report::SocketFailed { link, error } => {
+                warn!(link, error, "the socket failed; opening another one");
+                if let Some(control) = self.links.get_mut(&link) {
+                    control.wait(Instant::now());
+                }
+            }
+            Report::PathMtu { link, mtu } => {
+                self.mtu.on_reported(&link, mtu);
+                self.apply_mtu();
+            }
+            Report::Stats(stats) => self.board.publish(&self.config, &self.links, &stats),
+            Report::Ended(_) => unreachable!("handled by the caller"),
+        }
+    }
+
+    fn on_link_up(&mut self, link: &str, remote: Option<SocketAddr>) {
+        info!(link, ?remote, "link up");
+        if let Some(control) = self.links.get_mut(link) {
+            control.on_up();
+        }
+        self.learn_mtu(link, remote);
+        self.update_title();
+        self.hook(HookEvent::LinkUp, Some(link));
+    }
+
+    fn on_link_down(&mut self, link: &str, reason: DownReason) {
+        warn!(link, reason = reason.as_str(), "link down");
+        self.board.on_down(link, reason);
+        let mode = self.config.general.mode;
+        if let Some(control) = self.links.get_mut(link) {
+            let wants_socket = reason == DownReason::Timeout;
+            control.is_up = false;
+            if wants_socket {
+                control.on_down(mode, Instant::now());
+            }
+        }
+        self.update_title();
+        self.hook(HookEvent::LinkDown, Some(link));
+    }
+
+    fn add_link(&mut self, link: config::Link) {
+        self.data.send(Command::AddLink(plan::link_config(&link, None)));
+        let name = link.name.clone();
+        self.links.insert(name.clone(), LinkControl::new(link));
+        self.resolve(&name);
+    }
+
+    /// Begins an attempt to open a socket.
+    fn resolve(&mut self, name: &str) {
+        let Some(link) = self.links.get_mut(name) else { return };
+        let attempt = link.begin();
+        let (config, name) = (link.config.clone(), name.to_owned());
+        let done = self.resolved.0.clone();
+        tokio::spawn(async move {
+            let found = plan::resolve(config).await;
+            // Without a receiver the program ends anyway.
+            let _ = done.send(Resolved { link: name, attempt, found });
+        });
+    }
+
+    fn handle_resolved(&mut self, Resolved { link, attempt, found }: Resolved) {
+        let Some(control) = self.links.get_mut(&link).filter(|l| l.attempt == attempt) else {
+            return;
+        };
+        match control.on_resolved(found, Instant::now()) {
+            Ok(bind) => {
+                debug!(link, %bind, endpoints = ?control.endpoints, "opening a socket");
+                self.tell(&ToPrivileged::OpenLink { link, attempt, bind });
+            }
+            Err(error) => warn!(link, "{error}; trying again later"),
+        }
+    }
+
+    fn attach(&mut self, name: &str, attempt: u64, socket: OwnedFd) {
+        let mode = self.config.general.mode;
+        let Some(link) = self.links.get_mut(name) else { return };
+        if link.attempt != attempt || link.phase != Phase::Opening {
+            return;
+        }
+        link.on_attached(mode, Instant::now());
+        let remote = link.endpoints.and_then(|endpoints| endpoints.remote);
+        let config = plan::link_config(&link.config, remote);
+        self.data.send(Command::Attach { link: config, socket });
+        self.learn_mtu(name, remote);
+    }
+
+    fn link_failed(&mut self, name: &str, attempt: u64, error: &str) {
+        if let Some(link) = self.links.get_mut(name).filter(|link| link.attempt == attempt) {
+            warn!(link = name, error, "no socket; trying again later");
+            link.wait(Instant::now());
+        }
+    }
+
+    fn retry_links(&mut self) {
+        let now = Instant::now();
+        let due = self.links.iter().filter(|(_, link)| link.is_due(now));
+        for name in due.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
+            debug!(link = name, "trying another socket");
+            self.resolve(&name);
+        }
+    }
+
+    /// Brings a new configuration into effect, touching nothing that it does not change.
+    fn reload(&mut self, new: Config) -> anyhow::Result<()> {
+        let restart = plan::needs_restart(&self.config, &new);
+        if !restart.is_empty() {
+            warn!(keys = restart.join(", "), "these keys take effect at the next start");
+        }
+        let changes = LinkChanges::between(&self.config, &new);
+        let replaces = plan::needs_new_session(&self.config, &new);
+        self.config = keep_fixed(&self.config, new);
+        self.data.send(Command::SetReorder(plan::reorder_policy(&self.config)));
+        if replaces {
+            self.replace_session()?;
+        } else {
+            self.change_links(&changes);
+        }
+        self.data.send(Command::SetFilters(plan::filters(&self.config)));
+        self.apply_mtu();
+        self.board.on_reload(&self.config);
+        self.update_title();
+        info!(?changes, replaces, "configuration reloaded");
+        Ok(())
+    }
+
+    fn change_links(&mut self, changes: &LinkChanges) {
+        for name in &changes.removed {
+            self.links.remove(name);
+            self.mtu.forget(name);
+            self.data.send(Command::Remove { link: name.clone() });
+        }
+        for link in self.config.links.clone() {
+            if changes.added.contains(&link.name) {
+                self.add_link(link);
+            } else if let Some(control) = self.links.get_mut(&link.name) {
+                let name = link.name.clone();
+                control.config = link;
+                if changes.retuned.contains(&name) {
+                    let retuned = plan::link_config(&control.config, None);
+                    self.data.send(Command::Retune(retuned));
+                } else if changes.reattached.contains(&name) {
+                    self.data.send(Command::Detach { link: name.clone() });
+                    self.resolve(&name);
+                }
+            }
+        }
+    }
+
+    /// Everything on the wire changes: begin anew with the same tunnel interface.
+    fn replace_session(&mut self) -> anyhow::Result<()> {
+        let session = plan::session_config(&self.config, self.current_mtu);
+        self.data.send(Command::Replace(Box::new(session), random_seed()?));
+        self.links.clear();
+        for link in self.config.links.clone() {
+            self.add_link(link);
+        }
+        Ok(())
+    }
+
+    fn learn_mtu(&mut self, link: &str, remote: Option<SocketAddr>) {
+        if let (Some(control), Some(remote)) = (self.links.get(link), remote)
+            && let Some(endpoints) = control.endpoints
+        {
+            self.mtu.on_remote(&control.config, endpoints.bind, remote);
+            self.apply_mtu();
+        }
+    }
+
+    fn apply_mtu(&mut self) {
+        let mtu = self.mtu.tunnel_mtu(&self.config);
+        if mtu != self.current_mtu {
+            info!(mtu, before = self.current_mtu, "the tunnel's MTU changes");
+            self.current_mtu = mtu;
+            self.data.send(Command::SetMtu(mtu));
+            self.board.set_mtu(mtu);
+            self.tell(&ToPrivileged::SetMtu { mtu });
+        }
+    }
+
+    fn hook(&self, event: HookEvent, link: Option<&str>) {
+        self.tell(&ToPrivileged::Hook { event, link: link.map(str::to_owned) });
+    }
+
+    fn tell(&self, message: &ToPrivileged) {
+        if let Err(error) = self.peer.send(message, &[]) {
+            warn!(%error, ?message, "the privileged process was not told");
+        }
+    }
+
+    fn update_title(&mut self) {
+        let links: Vec<_> =
+            self.links.iter().map(|(name, link)| (name.as_str(), link.is_up)).collect();
+        let text = self.title.set(self.config.general.mode, &links);
+        self.tell(&ToPrivileged::Status { text });
+    }
+}
+
+/// What a reload cannot change stays as it is.
+fn keep_fixed(old: &Config, mut new: Config) -> Config {
+    new.general.mode = old.general.mode;
+    new.general.interface.kind = old.general.interface.kind;
+    new.general.interface.name.clone_from(&old.general.interface.name);
+    new.general.control = old.general.control.clone();
+    new
+}
+
+/// What the privileged process says, or that it could not be understood.
+type Order = std::io::Result<Received<ToWorker>>;
+
+/// Hears the privileged process on a thread of its own; the channel ends when it is gone.
+fn listen(peer: Arc<Peer>) -> std::io::Result<mpsc::UnboundedReceiver<Order>> {
+    let (sender, orders) = mpsc::unbounded_channel();
+    let hear = move || {
+        while let Some(order) = peer.receive().transpose() {
+            let is_last = order.is_err();
+            if sender.send(order).is_err() || is_last {
+                break;
+            }
+        }
+    };
+    std::thread::Builder::new().name("orders".to_owned()).spawn(hear)?;
+    Ok(orders)
+}
+
+fn random_seed() -> anyhow::Result<[u8; 32]> {
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).map_err(|error| anyhow!("no random numbers: {error}"))?;
+    Ok(seed)
+}
+
+/// The snapshots that the control server serves.
+type Snapshots = watch::Sender<Arc<StatusSnapshot>>;

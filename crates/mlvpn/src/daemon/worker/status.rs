@@ -1,0 +1,178 @@
+//! Puts the numbers of the data thread and the state of the links into snapshots.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mlvpn_io::clock::unix_time;
+use mlvpn_proto::drop::DropReason;
+use mlvpn_proto::handshake::v1::LinkState as ProtoState;
+use mlvpn_proto::{DownReason, LinkStats, Quality};
+use tokio::sync::watch;
+
+use super::super::data::Stats;
+use super::super::links::LinkControl;
+use super::{Snapshots, host_text};
+use crate::config::{Config, InterfaceKind, Link, Mode as ConfigMode, Reorder};
+use crate::status::{
+    Attachment, LinkLimits, LinkQuality, LinkState, LinkStatus, LinkTraffic, Mode, ReorderStatus,
+    SessionCounters, StatusSnapshot, TuntapKind, TuntapStatus,
+};
+
+/// What the status server shows.
+pub(super) struct StatusBoard {
+    current: StatusSnapshot,
+    down_reasons: BTreeMap<String, DownReason>,
+    sender: Snapshots,
+    started: u64,
+}
+
+impl StatusBoard {
+    pub(super) fn new(name: &str, config: &Config, interface: String, mtu: u16) -> Self {
+        let started = unix_time().as_secs();
+        let mut current = StatusSnapshot::starting(name, mode(config), std::process::id(), started);
+        let kind = match config.general.interface.kind {
+            InterfaceKind::Tun => TuntapKind::Tun,
+            InterfaceKind::Tap => TuntapKind::Tap,
+        };
+        current.tuntap = TuntapStatus { kind, name: interface, mtu };
+        let (sender, _) = watch::channel(Arc::new(current.clone()));
+        Self { current, down_reasons: BTreeMap::new(), sender, started }
+    }
+
+    pub(super) fn subscribe(&self) -> watch::Receiver<Arc<StatusSnapshot>> {
+        self.sender.subscribe()
+    }
+
+    pub(super) fn on_down(&mut self, link: &str, reason: DownReason) {
+        self.down_reasons.insert(link.to_owned(), reason);
+    }
+
+    pub(super) fn on_reload(&mut self, config: &Config) {
+        self.current.last_reload_unix = unix_time().as_secs();
+        self.down_reasons.retain(|name, _| config.links.iter().any(|link| link.name == *name));
+    }
+
+    pub(super) fn set_mtu(&mut self, mtu: u16) {
+        self.current.tuntap.mtu = mtu;
+    }
+
+    /// Shows the numbers as of now.
+    pub(super) fn publish(
+        &mut self,
+        config: &Config,
+        links: &BTreeMap<String, LinkControl>,
+        stats: &Stats,
+    ) {
+        let session = &stats.session;
+        self.current.uptime =
+            Duration::from_secs(unix_time().as_secs().saturating_sub(self.started));
+        let mut drops: BTreeMap<_, _> =
+            session.drops.iter().map(|(reason, n)| (reason.as_str().to_owned(), n)).collect();
+        drops.insert("tun_write_failed".to_owned(), stats.tun.failed_writes);
+        drops.insert("tun_read_malformed".to_owned(), stats.tun.malformed_reads);
+        debug_assert!(drops.len() == DropReason::ALL.len() + 2, "every reason has its own name");
+        self.current.session = SessionCounters {
+            packets_from_tun: session.from_tun.packets,
+            bytes_from_tun: session.from_tun.bytes,
+            packets_to_tun: session.to_tun.packets,
+            bytes_to_tun: session.to_tun.bytes,
+            drops,
+        };
+        let reorder = &session.resequencer;
+        self.current.reorder = ReorderStatus {
+            enabled: config.general.reorder != Reorder::Off,
+            held_packets: reorder.held as u64,
+            wait: reorder.wait,
+            released_in_order: reorder.in_order,
+            released_by_proof: reorder.proven_lost,
+            released_by_deadline: reorder.deadline + reorder.overflow,
+            late: reorder.late,
+        };
+        self.current.links = config
+            .links
+            .iter()
+            .filter_map(|link| {
+                let numbers = session.links.iter().find(|numbers| numbers.name == link.name)?;
+                let has_control = links.contains_key(&link.name);
+                has_control.then(|| self.link_status(config, link, numbers, stats))
+            })
+            .collect();
+        self.sender.send_replace(Arc::new(self.current.clone()));
+    }
+
+    fn link_status(
+        &self,
+        config: &Config,
+        link: &Link,
+        numbers: &LinkStats,
+        stats: &Stats,
+    ) -> LinkStatus {
+        let last_packet_unix = numbers
+            .last_received
+            .map(|at| unix_time().saturating_sub(stats.now.saturating_since(at)).as_secs());
+        LinkStatus {
+            name: link.name.clone(),
+            mode: mode(config),
+            attachment: attachment(link),
+            remote: numbers.remote,
+            state: link_state(numbers),
+            state_age: stats.now.saturating_since(numbers.since),
+            last_down_reason: self
+                .down_reasons
+                .get(&link.name)
+                .map(|reason| reason.as_str().to_owned()),
+            disconnects: numbers.disconnects,
+            traffic: LinkTraffic {
+                sent_packets: numbers.sent.packets,
+                received_packets: numbers.received.packets,
+                sent_bytes: numbers.sent.bytes,
+                received_bytes: numbers.received.bytes,
+            },
+            quality: LinkQuality {
+                srtt: numbers.srtt,
+                rttvar: numbers.rttvar,
+                relative_delay_ms: numbers.delay_behind_fastest_ms,
+                loss_ratio: f64::from(numbers.loss_percent) / 100.0,
+                usable: numbers.is_used,
+                lossy: numbers.quality == Quality::Lossy,
+                slow: numbers.quality == Quality::Slow,
+            },
+            limits: LinkLimits {
+                bandwidth: link.bandwidth_upload.unwrap_or(0),
+                timeout: link.timeout,
+                fallback_only: link.fallback_only,
+            },
+            last_packet_unix,
+            socket_errors: stats.socket_errors.get(&link.name).copied().unwrap_or(0),
+        }
+    }
+}
+
+fn mode(config: &Config) -> Mode {
+    match config.general.mode {
+        ConfigMode::Client => Mode::Client,
+        ConfigMode::Server => Mode::Server,
+    }
+}
+
+fn attachment(link: &Link) -> Attachment {
+    Attachment {
+        bind_host: link.bind_host.as_ref().map(host_text),
+        bind_port: link.bind_port,
+        bind_device: link.bind_dev.clone(),
+        bind_fib: link.bind_fib.unwrap_or(0),
+        remote_host: link.remote_host.as_ref().map(host_text),
+        remote_port: link.remote_port,
+    }
+}
+
+fn link_state(numbers: &LinkStats) -> LinkState {
+    match (numbers.state, numbers.quality) {
+        (ProtoState::Up, Quality::Good) => LinkState::Connected,
+        (ProtoState::Up, Quality::Lossy) => LinkState::Lossy,
+        (ProtoState::Up, Quality::Slow) => LinkState::Slow,
+        (ProtoState::Down, _) if numbers.is_asking => LinkState::WaitingPeer,
+        (ProtoState::Down | ProtoState::Closed, _) => LinkState::Disconnected,
+    }
+}
