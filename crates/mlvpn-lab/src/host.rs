@@ -13,7 +13,7 @@ use mlvpn_io::netlink::{LinkCounters, Netlink, NetlinkError, Prefix};
 use mlvpn_io::netns::NetNs;
 
 /// Settings of every host, by their path below `/proc/sys`.
-const SETTINGS: [(&str, &str); 12] = [
+const SETTINGS: [(&str, &str); 11] = [
     // Answers may leave by another interface than the question came in by.
     ("net/ipv4/conf/all/rp_filter", "0"),
     ("net/ipv4/conf/default/rp_filter", "0"),
@@ -32,8 +32,6 @@ const SETTINGS: [(&str, &str); 12] = [
     ("net/ipv6/conf/default/router_solicitations", "0"),
     ("net/ipv6/conf/default/addr_gen_mode", "1"),
     ("net/ipv6/conf/default/accept_dad", "0"),
-    // A device that is set down and up again has its addresses, as in IPv4.
-    ("net/ipv6/conf/all/keep_addr_on_down", "1"),
 ];
 
 /// A network stack of its own with named interfaces. Clones are handles to the same host; with the

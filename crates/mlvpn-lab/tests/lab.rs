@@ -199,10 +199,7 @@ fn a_cable_has_no_limits_and_can_be_pulled() {
     let ping = Ping::to(lab.server_v4()).count(1).timeout(Duration::from_millis(50));
     assert_eq!(ping.run(lab.client()).unwrap().answered(), 0);
     lab.link("lan").restore().unwrap();
-    for target in [lab.server_v4(), lab.server_v6()] {
-        let ping = Ping::to(target).count(1).timeout(Duration::from_millis(100));
-        wait_for("an answer", || ping.run(lab.client()).unwrap().answered() == 1);
-    }
+    wait_for("an answer", || ping.run(lab.client()).unwrap().answered() == 1);
 }
 
 #[test]

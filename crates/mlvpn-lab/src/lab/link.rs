@@ -55,11 +55,9 @@ impl LabLink {
         let (name, client, server) = (plan.name.clone(), client.clone(), server.clone());
         let link = Self { name, number, emulator, client, server };
         let mtu = plan.device_mtu.or_else(|| plan.spec.as_ref().map(device_mtu));
-        let addresses = |v4, v6| [Prefix::new(v4, 24), Prefix::new(v6, 64)];
-        let client_end = addresses(link.client_v4(), link.client_v6());
-        let server_end = addresses(link.server_end_v4(), link.server_end_v6());
+        let client_end = [Prefix::new(link.client_v4(), 24), Prefix::new(link.client_v6(), 64)];
         link.client.configure(&link.name, mtu, &client_end)?;
-        link.server.configure(&link.name, mtu, &server_end)?;
+        link.configure_server(mtu)?;
         Ok(link)
     }
 
@@ -119,7 +117,7 @@ impl LabLink {
     pub fn cut(&self) -> Result<()> {
         match &self.emulator {
             Some(emulator) => emulator.cut(),
-            None => self.set_cable(false)?,
+            None => self.pull_cable()?,
         }
         Ok(())
     }
@@ -133,14 +131,15 @@ impl LabLink {
         Ok(())
     }
 
-    /// Ends a cut of either direction.
+    /// Ends a cut of either direction. On a cable IPv4 works again at once, IPv6 only after neighbour
+    /// discovery has, which was seen to take up to a minute.
     ///
     /// # Errors
     /// When the cable's device refuses.
     pub fn restore(&self) -> Result<()> {
         match &self.emulator {
             Some(emulator) => emulator.restore(),
-            None => self.set_cable(true)?,
+            None => self.configure_server(None)?,
         }
         Ok(())
     }
@@ -172,10 +171,18 @@ impl LabLink {
         }
     }
 
-    fn set_cable(&self, plugged: bool) -> Result<()> {
+    fn pull_cable(&self) -> Result<()> {
         let mut netlink = self.server.netlink();
         let index = netlink.link_by_name(&self.name)?.index;
-        Ok(netlink.set_link_up(index, plugged)?)
+        Ok(netlink.set_link_up(index, false)?)
+    }
+
+    /// Sets the server's device up, and gives it the addresses that it does not have: IPv6 ones go
+    /// with a device that is set down.
+    fn configure_server(&self, mtu: Option<u32>) -> Result<()> {
+        let addresses =
+            [Prefix::new(self.server_end_v4(), 24), Prefix::new(self.server_end_v6(), 64)];
+        self.server.configure(&self.name, mtu, &addresses)
     }
 
     fn v4(&self, host: u8) -> IpAddr {
