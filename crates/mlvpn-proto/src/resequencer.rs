@@ -19,8 +19,9 @@ pub const MAX_PACKETS: usize = 4_096;
 pub const MAX_BYTES: usize = 16 << 20;
 /// No hole is waited for longer than this, whatever the measured delays say.
 const MAX_WAIT: Duration = Duration::from_millis(500);
-/// Added to every deadline: the resolution of the timestamps and of timers.
-const SLACK: Duration = Duration::from_millis(2);
+/// Added to every deadline: the resolution of the timestamps and of timers, and what a busy host
+/// takes to get round to its sockets.
+const SLACK: Duration = Duration::from_millis(5);
 /// How much later than its successors a packet may come within one link, to begin with.
 const MIN_DISPLACEMENT: Duration = Duration::from_millis(1);
 /// The largest displacement within a link that is learned.
@@ -171,7 +172,9 @@ impl Resequencer {
         }
         self.place(seq, held)?;
         self.release_run(out);
-        self.release_overdue(delays, now, out);
+        // A packet that a hole waits for may be among those that the caller is about to hand over,
+        // so deadlines are for `handle_timeout` alone.
+        self.release_holes(Patience::UntilProven, delays, now, out);
         Ok(())
     }
 
@@ -181,14 +184,15 @@ impl Resequencer {
         self.deadline
     }
 
-    /// Gives up the holes whose time has come.
+    /// Gives up the holes whose time has come. Everything that has arrived is to be inserted
+    /// before.
     pub fn handle_timeout(
         &mut self,
         delays: &DelayTable,
         now: Instant,
         out: &mut VecDeque<Vec<u8>>,
     ) {
-        self.release_overdue(delays, now, out);
+        self.release_holes(Patience::UntilDeadline, delays, now, out);
     }
 
     /// Counters, and how many packets are held.
@@ -263,7 +267,13 @@ impl Resequencer {
         self.release_run(out);
     }
 
-    fn release_overdue(&mut self, delays: &DelayTable, now: Instant, out: &mut VecDeque<Vec<u8>>) {
+    fn release_holes(
+        &mut self,
+        patience: Patience,
+        delays: &DelayTable,
+        now: Instant,
+        out: &mut VecDeque<Vec<u8>>,
+    ) {
         self.displacement.decay(now);
         self.deadline = None;
         while let Some((hole, first)) = self.head_hole() {
@@ -283,7 +293,7 @@ impl Resequencer {
             let wait = (spread + SLACK).min(MAX_WAIT);
             let deadline = first.received + wait;
             self.stats.wait = wait;
-            if deadline <= now {
+            if patience == Patience::UntilDeadline && deadline <= now {
                 self.stats.deadline += hole;
                 self.skip_hole(out);
                 continue;
@@ -338,6 +348,13 @@ impl Resequencer {
         self.window.clear();
         self.deadline = None;
     }
+}
+
+/// What ends the wait for a hole.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Patience {
+    UntilProven,
+    UntilDeadline,
 }
 
 /// How late a packet may come within its own link.
