@@ -55,7 +55,7 @@ pub struct TunOptions {
     /// Whether to use super-packets where the device can. Only for [`Kind::Tun`].
     pub offload: bool,
     /// Packets that the kernel queues towards us before it drops; the default of Linux, 500, loses
-    /// bursts. `None` leaves it alone.
+    /// bursts. `None` leaves it alone. Best effort: needs rights in the initial user namespace.
     pub txqueuelen: Option<u32>,
 }
 

@@ -1,5 +1,7 @@
 //! Two sessions and what they say to each other, without a network between them.
 
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 use std::net::SocketAddr;
 
 use mlvpn_proto::crypto::v1::Key;

@@ -1,6 +1,8 @@
 //! Byte compatibility with mlvpn 2.x: two recorded conversations of the C program, encrypted and
 //! with `cleartext_data`, datagram by datagram.
 
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 use mlvpn_proto::crypto::v1::{Key, TAG_LEN};
 use mlvpn_proto::id::{DataSeq, FlowId, PacketNumber};
 use mlvpn_proto::wire::v1::{Datagram, HEADER_LEN, Header, Kind};
