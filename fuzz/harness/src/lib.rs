@@ -1,0 +1,50 @@
+//! The bodies of the fuzz targets: each takes any bytes and panics when an invariant breaks.
+//!
+//! They live in a library so that the fuzzer (`cargo xtask fuzz TARGET`) and the ordinary tests
+//! (`cargo test -p mlvpn-fuzz-harness`) run the same code. The tests replay the committed corpora
+//! and a hundred thousand mutated inputs per target.
+//!
+//! | target | what the bytes are |
+//! |---|---|
+//! | [`wire`] | a version 1 datagram |
+//! | [`hostile`] | a program for one session whose peer knows the key and means ill |
+//! | [`honest`] | a program for two sessions and the attacker between them |
+//! | [`config`] | a configuration file |
+//! | [`filter`] | a filter expression, a line feed, a packet |
+//! | [`inner`] | a packet out of the tunnel interface |
+//! | [`tun_split`] | a read of a tun device: virtio header and packet |
+//! | [`coalesce`] | a program that makes packets to be written to a tun device |
+#![forbid(unsafe_code)]
+
+pub mod coalesce;
+pub mod config;
+pub mod filter;
+pub mod honest;
+pub mod hostile;
+pub mod inner;
+pub mod input;
+pub mod tun_split;
+pub mod wire;
+
+/// A fuzz target.
+#[derive(Clone, Copy, Debug)]
+pub struct Target {
+    /// Its name: that of the binary in `fuzz/fuzz_targets` and of the folder in `fuzz/corpus`.
+    pub name: &'static str,
+    /// Runs it on any bytes. Panics when an invariant is broken.
+    pub run: fn(&[u8]),
+    /// Pieces of text or bytes that mean something to it, for mutations.
+    pub words: &'static [&'static [u8]],
+}
+
+/// All targets.
+pub const TARGETS: [Target; 8] = [
+    Target { name: "wire", run: wire::run, words: wire::WORDS },
+    Target { name: "hostile", run: hostile::run, words: &[] },
+    Target { name: "honest", run: honest::run, words: &[] },
+    Target { name: "config", run: config::run, words: config::WORDS },
+    Target { name: "filter", run: filter::run, words: filter::WORDS },
+    Target { name: "inner", run: inner::run, words: inner::WORDS },
+    Target { name: "tun_split", run: tun_split::run, words: tun_split::WORDS },
+    Target { name: "coalesce", run: coalesce::run, words: &[] },
+];
