@@ -1,4 +1,41 @@
-//! What CI runs, runnable by anyone.
+//! What CI runs, runnable by anyone: `cargo xtask ci`, `cargo xtask tidy`, `cargo xtask fuzz`.
 #![forbid(unsafe_code)]
 
-fn main() {}
+mod ci;
+mod fuzz;
+mod run;
+mod tidy;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+usage: cargo xtask COMMAND
+  ci                     format, lints, documentation, tidy, licences, all tests
+  tidy                   the rules that no other tool checks
+  fuzz [TARGET [SECS]]   fuzzes one target, or all, for SECS (60) each; needs cargo-fuzz";
+
+fn main() -> ExitCode {
+    let arguments: Vec<_> = std::env::args().skip(1).collect();
+    let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+    let outcome = match arguments[..] {
+        ["ci"] => ci::run(&root()),
+        ["tidy"] => tidy::run(&root()),
+        ["fuzz", ref rest @ ..] if rest.len() <= 2 => fuzz::run(&root(), rest),
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    if let Err(error) = outcome {
+        eprintln!("error: {error:#}");
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
+}
+
+/// The workspace's folder.
+fn root() -> PathBuf {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+    own.parent().expect("xtask lies in the workspace").to_owned()
+}

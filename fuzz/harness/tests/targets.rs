@@ -26,9 +26,9 @@ fn target(name: &str) -> &'static Target {
 fn corpus(name: &str) -> Vec<(PathBuf, Vec<u8>)> {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../corpus").join(name);
     let files = fs::read_dir(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
-    let mut files: Vec<_> = files.map(|file| file.unwrap().path()).collect();
+    let mut files: Vec<_> = files.map(|file| file.expect("a readable folder").path()).collect();
     files.sort();
-    files.into_iter().map(|path| (path.clone(), fs::read(path).unwrap())).collect()
+    files.into_iter().map(|path| (path.clone(), fs::read(path).expect("a readable file"))).collect()
 }
 
 fn from_environment(name: &str, default: u64) -> u64 {

@@ -1,0 +1,82 @@
+//! The house rules that neither the compiler nor clippy checks.
+
+mod links;
+mod manifest;
+mod source;
+
+use std::path::{Path, PathBuf};
+use std::{fs, io};
+
+use anyhow::{Context as _, bail};
+
+/// Folders that hold nothing of ours.
+const SKIPPED: [&str; 5] = ["target", ".git", "artifacts", "coverage", "corpus"];
+
+/// What is wrong somewhere.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Fault {
+    pub(crate) is_error: bool,
+    /// The line, from 1; 0 for the whole file.
+    pub(crate) line: usize,
+    pub(crate) message: String,
+}
+
+impl Fault {
+    fn error(line: usize, message: impl Into<String>) -> Self {
+        Self { is_error: true, line, message: message.into() }
+    }
+
+    fn warning(line: usize, message: impl Into<String>) -> Self {
+        Self { is_error: false, line, message: message.into() }
+    }
+}
+
+/// Checks all files below `root`.
+///
+/// # Errors
+/// When a rule is broken; the places have been printed by then.
+pub(crate) fn run(root: &Path) -> anyhow::Result<()> {
+    let mut files = Vec::new();
+    collect(root, &mut files).context("cannot list the files")?;
+    files.sort();
+    let mut errors = 0;
+    for path in &files {
+        let shown = path.strip_prefix(root).unwrap_or(path);
+        for fault in check(path, shown)? {
+            let severity = if fault.is_error { "error" } else { "warning" };
+            eprintln!("{}:{}: {severity}: {}", shown.display(), fault.line, fault.message);
+            errors += usize::from(fault.is_error);
+        }
+    }
+    if errors > 0 {
+        bail!("{errors} rules broken");
+    }
+    eprintln!("{} files are tidy", files.len());
+    Ok(())
+}
+
+fn check(path: &Path, shown: &Path) -> anyhow::Result<Vec<Fault>> {
+    let read = || fs::read_to_string(path).with_context(|| shown.display().to_string());
+    let extension = path.extension().and_then(|text| text.to_str());
+    Ok(match extension {
+        Some("rs") => source::check(shown, &read()?),
+        Some("md") => links::check(&read()?, &|target| path.with_file_name(target).exists()),
+        Some("toml") if path.ends_with("Cargo.toml") => manifest::check(&read()?),
+        _ => Vec::new(),
+    })
+}
+
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let is_skipped = SKIPPED.iter().any(|name| entry.file_name() == *name);
+        if entry.file_type()?.is_dir() {
+            if !is_skipped {
+                collect(&entry.path(), files)?;
+            }
+        } else {
+            files.push(entry.path());
+        }
+    }
+    Ok(())
+}
