@@ -451,3 +451,47 @@ fn full_batches_have_equal_segments() {
     let transmit = pair.client.poll_transmit(&mut out, pair.now).unwrap();
     assert_eq!((transmit.segment_size, transmit.segments()), (1_044, 62));
 }
+
+#[test]
+fn packets_redirected_to_another_link_are_replays() {
+    let mut pair = Pair::new();
+    pair.cut[1] = true;
+    pair.advance(Duration::from_millis(10));
+    pair.send([packet(1, 100)]);
+    assert_eq!(received(&mut pair.server), [packet(1, 100)]);
+    events(&mut pair.server);
+    let of_dsl1 = |(link, _): &(LinkIndex, Vec<u8>)| *link == DSL1;
+    for (_, mut bytes) in pair.recorded.clone().into_iter().filter(of_dsl1) {
+        pair.server.handle_datagram(DSL2, pair.client_addr[0], &mut bytes, pair.now);
+    }
+    assert_eq!(events(&mut pair.server), [], "no link came up");
+    assert_eq!(received(&mut pair.server), Vec::<Vec<u8>>::new());
+}
+
+#[test]
+fn a_client_does_not_take_its_own_request_for_an_answer() {
+    let mut pair = Pair::new();
+    pair.cut = [true; 2];
+    pair.advance(Duration::from_millis(10));
+    assert_eq!(pair.recorded.len(), 2, "it has asked on both links");
+    for (link, mut bytes) in pair.recorded.clone() {
+        pair.client.handle_datagram(link, addr("192.0.2.1:5080"), &mut bytes, pair.now);
+    }
+    assert_eq!(events(&mut pair.client), []);
+    assert_eq!(pair.client.stats(pair.now).drops.of(DropReason::Replayed), 2);
+}
+
+#[test]
+fn a_request_whose_type_was_changed_to_data_is_no_packet() {
+    let mut pair = Pair::up();
+    pair.cut = [true; 2];
+    // A client that lost its server asks again: control packets that the server has not seen.
+    pair.recorded.clear();
+    pair.advance(Duration::from_secs(4));
+    let asks = |bytes: &[u8]| bytes[2] >> 4 == 0;
+    let (link, mut bytes) = pair.recorded.iter().find(|(_, bytes)| asks(bytes)).unwrap().clone();
+    bytes[2] |= 0x30;
+    pair.server.handle_datagram(link, pair.client_addr[0], &mut bytes, pair.now);
+    assert_eq!(received(&mut pair.server), Vec::<Vec<u8>>::new());
+    assert_eq!(pair.server.stats(pair.now).drops.of(DropReason::NotAnIpPacket), 1);
+}
