@@ -6,6 +6,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use mlvpn_proto::DownReason;
 use tokio::time::Instant;
 
 use super::plan::{Endpoints, ResolveError};
@@ -112,14 +113,16 @@ impl LinkControl {
         }
     }
 
-    /// The link is down although its socket works. A client tries another socket at once: the
-    /// server may have moved, or a router on the way lost its mapping.
-    pub(super) fn on_down(&mut self, mode: Mode, now: Instant) {
+    /// The link is down although its socket may work. A client whose server fell silent tries
+    /// another socket at once: the server may have moved, or a router on the way lost its mapping.
+    /// One that was sent away gives the server time to come back.
+    pub(super) fn on_down(&mut self, mode: Mode, reason: DownReason, now: Instant) {
         self.is_up = false;
         if let Phase::Attached { until } = &mut self.phase
             && mode == Mode::Client
         {
-            *until = Some(now);
+            let is_silent = reason == DownReason::Timeout;
+            *until = Some(if is_silent { now } else { now + self.patience.take() });
         }
     }
 
@@ -194,18 +197,28 @@ mod tests {
     }
 
     #[test]
+    fn a_client_that_was_sent_away_waits_and_then_looks_for_the_server_anew() {
+        let now = Instant::now();
+        let mut link = link();
+        link.on_attached(Mode::Client, now);
+        link.on_up();
+        link.on_down(Mode::Client, DownReason::PeerDisconnected, now);
+        assert!(!link.is_due(now) && link.is_due(now + Duration::from_secs(10)));
+    }
+
+    #[test]
     fn a_client_whose_link_went_down_is_due_at_once_and_a_server_is_not() {
         let now = Instant::now();
         let mut link = link();
         link.on_attached(Mode::Client, now);
         link.on_up();
         assert!(!link.is_due(now));
-        link.on_down(Mode::Client, now);
+        link.on_down(Mode::Client, DownReason::Timeout, now);
         assert!(link.is_due(now));
 
         link.on_attached(Mode::Server, now);
         link.on_up();
-        link.on_down(Mode::Server, now);
+        link.on_down(Mode::Server, DownReason::Timeout, now);
         assert_eq!(link.deadline(), None);
     }
 }

@@ -260,11 +260,7 @@ impl Worker {
         self.board.on_down(link, reason);
         let mode = self.config.general.mode;
         if let Some(control) = self.links.get_mut(link) {
-            let wants_socket = reason == DownReason::Timeout;
-            control.is_up = false;
-            if wants_socket {
-                control.on_down(mode, Instant::now());
-            }
+            control.on_down(mode, reason, Instant::now());
         }
         self.update_title();
         self.hook(HookEvent::LinkDown, Some(link));
