@@ -1,0 +1,179 @@
+//! What is changed while traffic flows: the configuration, and the client's address.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use mlvpn_io::netlink::{Prefix, Route};
+use mlvpn_lab::Lab;
+use mlvpn_lab::daemon::Signal;
+use mlvpn_lab::workload::DatagramStream;
+
+use crate::tunnel::{LINK, Plan, SERVER_V4, Tunnel, lab, two_links};
+use crate::wait::{PATIENCE, wait_for};
+
+tests![
+    a_reload_with_another_weight_disturbs_nothing,
+    a_link_moves_to_another_port_while_the_other_loses_nothing,
+    a_link_comes_and_goes_while_the_others_lose_nothing,
+    a_broken_file_changes_nothing_and_the_log_says_why,
+    a_reload_with_another_password_begins_a_new_session,
+    a_download_goes_on_when_the_client_has_another_address,
+];
+
+/// Both ends, with datagrams bound to `dsl2` on the way to the server.
+fn start_pinned(lab: &Lab) -> Tunnel {
+    let plan = Plan::over(lab).both("filters", "dsl2", "udp");
+    plan.start(lab)
+}
+
+/// Has a stream flow over `dsl2` during `change`, and sees that it neither loses anything nor goes
+/// another way, and that `dsl2` stays what it was.
+fn without_harm_to_dsl2(lab: &Lab, tunnel: &mut Tunnel, change: impl FnOnce(&mut Tunnel)) {
+    let stream = DatagramStream::new(lab.client(), lab.server(), SERVER_V4);
+    let stream = stream.size(500).duration(Duration::from_secs(4)).grace(PATIENCE);
+    let arrived = |link: &str| lab.link(link).delivered_bytes().unwrap().1;
+    let before = arrived("dsl2");
+    let age = tunnel.client.link("dsl2")["state_age_seconds"].as_f64().unwrap();
+    let report = std::thread::scope(|scope| {
+        let running = scope.spawn(|| stream.run());
+        wait_for("the stream", || arrived("dsl2") > before + 20_000);
+        change(tunnel);
+        running.join().unwrap().unwrap()
+    });
+    assert_eq!((report.lost(), report.refused), (0, 0), "{report:?}");
+    assert_eq!((report.duplicates, report.corrupt), (0, 0), "{report:?}");
+    assert!(arrived("dsl2") - before > report.sent * 500, "all of it went over dsl2");
+    for end in [&tunnel.client, &tunnel.server] {
+        assert_eq!(end.disconnects("dsl2"), 0);
+        assert_eq!(end.link("dsl2")["status"], "connected");
+    }
+    assert!(tunnel.client.link("dsl2")["state_age_seconds"].as_f64().unwrap() > age);
+}
+
+fn a_reload_with_another_weight_disturbs_nothing() {
+    let lab = two_links();
+    let mut tunnel = start_pinned(&lab);
+    assert_eq!(tunnel.client.link("dsl1")["bandwidth"], 0);
+    without_harm_to_dsl2(&lab, &mut tunnel, |tunnel| {
+        tunnel.client.reload(|conf| conf.set("dsl1", "bandwidth_upload", 250_000));
+        tunnel.client.reload(|conf| conf.set("dsl1", "loss_tolerence", 40));
+    });
+    wait_for("the new weight", || tunnel.client.link("dsl1")["bandwidth"] == 250_000);
+    assert_eq!((tunnel.client.disconnects("dsl1"), tunnel.server.disconnects("dsl1")), (0, 0));
+}
+
+fn a_link_moves_to_another_port_while_the_other_loses_nothing() {
+    let lab = two_links();
+    let mut tunnel = start_pinned(&lab);
+    without_harm_to_dsl2(&lab, &mut tunnel, |tunnel| {
+        tunnel.server.reload(|conf| conf.set("dsl1", "bindport", 6_080));
+        tunnel.client.reload(|conf| conf.set("dsl1", "remoteport", 6_080));
+        wait_for("dsl1 at its new port", || {
+            let link = tunnel.client.link("dsl1");
+            link["destport"] == "6080" && link["status"] == "connected"
+        });
+    });
+    tunnel.wait_until_up();
+    assert_eq!(tunnel.server.link("dsl1")["bindport"], "6080");
+    tunnel.wait_for_echo(SERVER_V4);
+}
+
+fn a_link_comes_and_goes_while_the_others_lose_nothing() {
+    let lab = lab(&[("dsl1", LINK), ("dsl2", LINK), ("lte1", LINK)]);
+    let mut plan = Plan::over(&lab).both("filters", "dsl2", "udp");
+    plan.client.remove("lte1");
+    plan.server.remove("lte1");
+    let mut tunnel = plan.start(&lab);
+    let (client, server) = (lab.link("lte1").client_v4(), lab.server_v4());
+    without_harm_to_dsl2(&lab, &mut tunnel, |tunnel| {
+        tunnel.server.reload(|conf| {
+            conf.set("lte1", "bindhost", server);
+            conf.set("lte1", "bindport", 5_090);
+        });
+        tunnel.client.reload(|conf| {
+            conf.set("lte1", "bindhost", client);
+            conf.set("lte1", "remotehost", server);
+            conf.set("lte1", "remoteport", 5_090);
+        });
+        tunnel.wait_until_up();
+    });
+    without_harm_to_dsl2(&lab, &mut tunnel, |tunnel| {
+        tunnel.client.reload(|conf| conf.remove("lte1"));
+        tunnel.server.wait_for_link_down("lte1");
+        tunnel.server.reload(|conf| conf.remove("lte1"));
+    });
+    wait_for("lte1 forgotten", || tunnel.client.link("lte1").is_null());
+    assert_eq!(tunnel.client.disconnects("dsl1"), 0);
+    tunnel.wait_for_echo(SERVER_V4);
+}
+
+fn a_broken_file_changes_nothing_and_the_log_says_why() {
+    let lab = two_links();
+    let mut tunnel = start_pinned(&lab);
+    let read_at = tunnel.client.status()["last_reload"].clone();
+    without_harm_to_dsl2(&lab, &mut tunnel, |tunnel| {
+        let client = &mut tunnel.client;
+        let broken = client.conf.to_string().replace("5080", "508000");
+        client.place.write("mlvpn.conf", &broken, 0o600);
+        client.daemon.signal(Signal::SIGHUP).unwrap();
+        client.wait_for_log("the configuration stays as it is");
+        client.wait_for_log("508000");
+        std::fs::remove_file(client.place.path("mlvpn.conf")).unwrap();
+        client.daemon.signal(Signal::SIGHUP).unwrap();
+        client.wait_for_log("cannot read the file");
+    });
+    assert_eq!(tunnel.client.disconnects("dsl1"), 0);
+    assert_eq!(tunnel.client.status()["last_reload"], read_at);
+    tunnel.client.reload(|conf| conf.set("dsl1", "bandwidth_upload", 1_000));
+}
+
+fn a_reload_with_another_password_begins_a_new_session() {
+    let lab = lab(&[("dsl1", LINK)]);
+    let mut tunnel = Plan::over(&lab).start(&lab);
+    let other = "another-password-of-sufficient-length-4711";
+    tunnel.server.reload(|conf| conf.set("general", "password", other));
+    tunnel.client.wait_for_link_down("dsl1");
+    tunnel.client.reload(|conf| conf.set("general", "password", other));
+    tunnel.wait_until_up();
+    tunnel.wait_for_echo(SERVER_V4);
+}
+
+fn a_download_goes_on_when_the_client_has_another_address() {
+    let lab = lab(&[("dsl1", LINK)]);
+    let mut plan = Plan::over(&lab);
+    plan.client.remove("dsl1");
+    plan.client.set("dsl1", "binddev", "dsl1");
+    plan.client.set("dsl1", "remotehost", lab.server_v4());
+    plan.client.set("dsl1", "remoteport", 5_080);
+    let mut tunnel = plan.start(&lab);
+    let transfer = tunnel.download().start().unwrap();
+    wait_for("bytes from the first address", || transfer.bytes() > 100_000);
+    let other = IpAddr::V4(Ipv4Addr::new(198, 18, 1, 77));
+    move_client(&lab, other);
+    let at_change = transfer.bytes();
+    wait_for("bytes to the other address", || transfer.bytes() > at_change + 2_000_000);
+    assert_eq!(transfer.stop().unwrap().wrong_bytes(), 0);
+    let remote = tunnel.server.link("dsl1")["remote_address"].clone();
+    assert!(remote.as_str().unwrap().starts_with("198.18.1.77:"), "{remote}");
+    tunnel.server.wait_for_log("the peer has another address");
+    assert_eq!((tunnel.client.disconnects("dsl1"), tunnel.server.disconnects("dsl1")), (0, 0));
+}
+
+/// Gives the client's end of `dsl1` the address `to` in place of the one that it has.
+fn move_client(lab: &Lab, to: IpAddr) {
+    let link = lab.link("dsl1");
+    let mut netlink = lab.client().netlink();
+    let device = netlink.link_by_name("dsl1").unwrap().index;
+    netlink.add_address(device, Prefix::new(to, 24)).unwrap();
+    netlink.delete_address(device, Prefix::new(link.client_v4(), 24)).unwrap();
+    // Deleting the first address of a network deletes the others with it, and their routes.
+    match netlink.add_address(device, Prefix::new(to, 24)) {
+        Err(error) if !error.is_already_there() => panic!("{error}"),
+        _ => {}
+    }
+    let route = Route::to(Prefix::all_of(to)).via(link.server_end_v4()).by_link(device);
+    for table in [mlvpn_io::netlink::TABLE_MAIN, 1_001] {
+        let route = route.clone().from_source(to).in_table(table).with_metric(50);
+        netlink.replace_route(&route).unwrap();
+    }
+}

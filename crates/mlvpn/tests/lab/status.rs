@@ -1,0 +1,168 @@
+//! The status over the unix socket and over HTTP.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+
+use serde_json::Value;
+
+use crate::tunnel::{End, LINK, Plan, SERVER_V4, Tunnel, lab};
+use crate::wait::{PATIENCE, wait_for};
+
+tests![
+    the_status_is_json_whose_counters_move,
+    the_metrics_are_prometheus_text,
+    wrong_requests_are_answered_with_404_and_400,
+    a_silent_client_is_cut_off_while_others_are_served,
+];
+
+const PORT: u16 = 1_040;
+
+fn start() -> (mlvpn_lab::Lab, Tunnel) {
+    let lab = lab(&[("dsl1", LINK)]);
+    let mut plan = Plan::over(&lab);
+    plan.server.set("general", "control_bind_host", "127.0.0.1");
+    plan.server.set("general", "control_bind_port", PORT);
+    let tunnel = plan.start(&lab);
+    (lab, tunnel)
+}
+
+fn connect(end: &End) -> TcpStream {
+    let stream = end.host.run(|| TcpStream::connect(("127.0.0.1", PORT)).unwrap()).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
+}
+
+/// The head and the body of the answer.
+fn http(end: &End, request: &str) -> (String, String) {
+    let mut stream = connect(end);
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.to_owned(), body.to_owned())
+}
+
+fn get(end: &End, path: &str) -> (String, String) {
+    http(end, &format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n"))
+}
+
+/// The answer to a command of the line protocol.
+fn command(end: &End, line: &str) -> String {
+    let answer = end.ask(&format!("{line}\nquit\n")).unwrap();
+    answer.strip_suffix("bye.").unwrap().to_owned()
+}
+
+fn the_status_is_json_whose_counters_move() {
+    let (_lab, tunnel) = start();
+    let over_unix = || serde_json::from_str::<Value>(&command(&tunnel.server, "status")).unwrap();
+    let over_http = || {
+        let (head, body) = get(&tunnel.server, "/status");
+        assert!(head.starts_with("HTTP/1.1 200 OK"), "{head}");
+        serde_json::from_str::<Value>(&body).unwrap()
+    };
+    let before = over_unix();
+    tunnel.move_bytes(300_000);
+    for ask in [&over_unix as &dyn Fn() -> Value, &over_http] {
+        let moved = |status: &Value, pointer: &str| {
+            status.pointer(pointer).unwrap().as_u64() > before.pointer(pointer).unwrap().as_u64()
+        };
+        wait_for("the counters", || {
+            let now = ask();
+            ["sentpackets", "sentbytes", "recvpackets", "recvbytes"]
+                .iter()
+                .all(|field| moved(&now, &format!("/tunnels/0/{field}")))
+                && moved(&now, "/session/bytes_from_tun")
+                && moved(&now, "/session/packets_to_tun")
+                && now["session"]["bytes_from_tun"].as_u64() > Some(300_000)
+        });
+        let now = ask();
+        assert_eq!(now["tunnels"][0]["name"], "dsl1");
+        assert_eq!(now["tunnels"][0]["status"], "connected");
+        // Ten milliseconds both ways, at least.
+        assert!(now["tunnels"][0]["srtt"].as_u64() >= Some(10), "{now}");
+        assert_eq!((&now["mode"], &now["tuntap"]["name"]), (&"server".into(), &"tun0".into()));
+    }
+}
+
+fn the_metrics_are_prometheus_text() {
+    let (_lab, tunnel) = start();
+    tunnel.wait_for_echo(SERVER_V4);
+    let (head, over_http) = get(&tunnel.server, "/metrics");
+    assert!(
+        head.to_ascii_lowercase().contains("content-type: text/plain; version=0.0.4"),
+        "{head}"
+    );
+    for page in [over_http, command(&tunnel.server, "metrics")] {
+        let mut typed = std::collections::BTreeSet::new();
+        let mut samples = 0;
+        for line in page.lines() {
+            if let Some(rest) = line.strip_prefix("# TYPE ") {
+                let (name, kind) = rest.split_once(' ').unwrap();
+                assert!(["counter", "gauge"].contains(&kind), "{line}");
+                assert!(typed.insert(name.to_owned()), "typed twice: {line}");
+            } else if !line.starts_with("# HELP ") {
+                assert!(is_sample(line, &typed), "{line}");
+                samples += 1;
+            }
+        }
+        assert!(samples > 20, "{page}");
+        assert!(page.contains("{tunnel=\"dsl1\"}"), "{page}");
+    }
+}
+
+/// Whether a line is `name{label="value",...} number`, of a metric whose type was told.
+fn is_sample(line: &str, typed: &std::collections::BTreeSet<String>) -> bool {
+    let Some((series, value)) = line.rsplit_once(' ') else { return false };
+    let name = match series.split_once('{') {
+        None => series,
+        Some((name, labels)) => {
+            let Some(labels) = labels.strip_suffix('}') else { return false };
+            let is_label = |label: &str| {
+                let value = label.split_once('=').map_or("", |(_, value)| value);
+                value.len() >= 2 && value.starts_with('"') && value.ends_with('"')
+            };
+            if !labels.split(',').all(is_label) {
+                return false;
+            }
+            name
+        }
+    };
+    let is_name_byte = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
+    typed.contains(name) && name.chars().all(is_name_byte) && value.parse::<f64>().is_ok()
+}
+
+fn wrong_requests_are_answered_with_404_and_400() {
+    let (_lab, tunnel) = start();
+    let server = &tunnel.server;
+    for (request, answer) in [
+        ("GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n", "HTTP/1.1 404 "),
+        ("BREW /status HTTP/9.9\r\n\r\n", "HTTP/1.1 400 "),
+        ("GET /status HTTP/1.1\r\nnot a header\r\n\r\n", "HTTP/1.1 400 "),
+        ("DELETE /status HTTP/1.1\r\nHost: x\r\n\r\n", "HTTP/1.1 405 "),
+    ] {
+        let (head, _) = http(server, request);
+        assert!(head.starts_with(answer), "{request:?}: {head}");
+        let over_unix = server.ask(request).unwrap();
+        assert!(over_unix.starts_with(answer), "{request:?}: {over_unix}");
+    }
+    assert!(command(server, "nonsense").contains("unknown command"));
+}
+
+fn a_silent_client_is_cut_off_while_others_are_served() {
+    let (_lab, tunnel) = start();
+    let mut silent = connect(&tunnel.server);
+    let mut slow = connect(&tunnel.server);
+    slow.write_all(b"GET /status HT").unwrap();
+    let mut at_socket = UnixStream::connect(tunnel.server.place.path("socket")).unwrap();
+    at_socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    assert!(get(&tunnel.server, "/status").0.starts_with("HTTP/1.1 200 "));
+    assert!(command(&tunnel.server, "status").contains("dsl1"));
+    // The end of the stream comes; if it did not, reading would fail after the patience.
+    let mut answer = Vec::new();
+    silent.read_to_end(&mut answer).unwrap();
+    slow.read_to_end(&mut answer).unwrap();
+    at_socket.read_to_end(&mut answer).unwrap();
+    assert!(!String::from_utf8_lossy(&answer).contains("200 OK"));
+    assert!(get(&tunnel.server, "/status").0.starts_with("HTTP/1.1 200 "));
+}
