@@ -113,14 +113,22 @@ impl Ping {
     /// # Errors
     /// When the socket cannot be made or bound. Requests without an answer are no error.
     pub fn run(&self, host: &Host) -> Result<PingReport> {
-        host.run(|| self.run_here()).context("ping")?
+        self.run_while(host, || true)
     }
 
-    fn run_here(&self) -> Result<PingReport> {
+    /// The same, but ends early, before the next request, once `goes_on` says no.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub fn run_while(&self, host: &Host, goes_on: impl Fn() -> bool + Send) -> Result<PingReport> {
+        host.run(|| self.run_here(goes_on)).context("ping")?
+    }
+
+    fn run_here(&self, goes_on: impl Fn() -> bool) -> Result<PingReport> {
         let socket = self.open().context("cannot open a socket for echo requests")?;
         let clock = Clock::new();
         let mut report = PingReport { sent: 0, refused: 0, rtts_ms: Vec::new() };
-        for sequence in 0..self.count {
+        for sequence in (0..self.count).take_while(|_| goes_on()) {
             let sent_at = clock.now_us();
             if socket.send(&self.request(sequence)).is_err() {
                 report.refused += 1;

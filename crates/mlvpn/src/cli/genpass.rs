@@ -10,12 +10,17 @@ const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx
 
 /// Prints a password on a line of its own.
 pub(super) fn run() -> anyhow::Result<()> {
+    println!("{}", generate()?.as_str());
+    Ok(())
+}
+
+/// A password that nobody has seen before.
+pub(crate) fn generate() -> anyhow::Result<Zeroizing<String>> {
     let mut random = Zeroizing::new([0; RANDOM_BYTES]);
     getrandom::fill(&mut random[..])
         .map_err(|cause| anyhow!("{cause}"))
         .context("the system has no random numbers")?;
-    println!("{}", spell(&random).as_str());
-    Ok(())
+    Ok(spell(&random))
 }
 
 /// Six bits per character, the last of which holds the remaining four.
