@@ -16,7 +16,7 @@ use mlvpn_proto::{
 use crate::input::Input;
 
 /// Most operations of one program.
-const MAX_OPERATIONS: usize = 300;
+const MAX_OPERATIONS: usize = 100;
 const LINKS: usize = 2;
 /// Datagrams that the attacker remembers.
 const RECORDED: usize = 256;

@@ -17,7 +17,7 @@ use mlvpn_proto::{
 use crate::input::Input;
 
 /// Most operations of one program.
-const MAX_OPERATIONS: usize = 300;
+const MAX_OPERATIONS: usize = 100;
 /// Most links that a program adds.
 const MAX_LINKS: usize = 6;
 /// Most datagrams that may wait for one link: its data and its control queue.
