@@ -1,6 +1,6 @@
 //! Packet filters in the language of pcap-filter(7), for the `[filters]` rules that tie traffic to a link.
 //!
-//! A filter is compiled once into a short program without backward jumps ([`program`]), so that matching a
+//! A filter is compiled once into a short program without backward jumps (`program`), so that matching a
 //! packet takes bounded time, no memory and no recursion. On IP packets it gives the verdicts of libpcap with
 //! `DLT_RAW`, on Ethernet frames those with `DLT_EN10MB`; among them: a filter that reads beyond the end of a
 //! packet does not match it, whatever else it says.

@@ -11,7 +11,7 @@
 //! | [`scheduler`], [`filter`] | which link carries a packet |
 //! | [`delay`], [`resequencer`] | how the order is restored at the other end |
 //! | [`ip`], [`icmp`] | the packets in the tunnel |
-//! | [`event`], [`stats`], [`drop`] | what the owner gets to know |
+//! | [`event`], [`stats`], [`mod@drop`] | what the owner gets to know |
 #![forbid(unsafe_code)]
 
 pub(crate) mod buffer;
