@@ -22,8 +22,10 @@ pub(super) fn session_config(config: &Config, mtu: u16) -> SessionConfig {
         cleartext_data: general.cleartext_data,
         reorder: reorder_policy(config),
         mtu,
-        local_ip4: general.addresses.ip4.map(|net| net.addr()),
-        local_ip6: general.addresses.ip6.map(|net| net.addr()),
+        // Errors about packets that are too big come from the other end's address: the kernel
+        // refuses what comes in with an address of its own as the source.
+        local_ip4: general.addresses.ip4_gateway,
+        local_ip6: general.addresses.ip6_gateway,
         filters: filters(config),
     }
 }
