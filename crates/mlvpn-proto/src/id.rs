@@ -40,3 +40,48 @@ impl DataSeq {
 /// What a v1 process draws at random for each of its links when it starts; part of the nonce.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct FlowId(pub u32);
+
+/// A path of a v2 session: one link of the initiator's configuration. It stays for the life of the
+/// session, whatever becomes of the path's addresses.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct PathId(u8);
+
+impl PathId {
+    /// How many paths a session may have: their ids are 0 to 15.
+    pub const COUNT: usize = 16;
+
+    /// The path of that number; none when it is above 15.
+    #[must_use]
+    pub const fn new(number: u8) -> Option<Self> {
+        if (number as usize) < Self::COUNT { Some(Self(number)) } else { None }
+    }
+
+    /// The path that the low four bits of a byte name.
+    #[must_use]
+    pub const fn from_low_bits(byte: u8) -> Self {
+        Self(byte & 0x0F)
+    }
+
+    /// The number of the path, 0 to 15.
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        self.0
+    }
+
+    /// The number of the path as an index into a table.
+    #[must_use]
+    pub const fn slot(self) -> usize {
+        self.0 as usize
+    }
+}
+
+impl fmt::Display for PathId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The number by which a v2 endpoint recognises what was sealed for one of its epochs. It is drawn
+/// at random by the receiver and never 0.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct SessionIndex(pub u32);

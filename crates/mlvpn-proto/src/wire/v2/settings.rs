@@ -1,0 +1,128 @@
+//! What a SETTINGS frame says (section 4.8).
+
+use super::reader::Reader;
+
+const KEY_MAX_IP_PACKET: u8 = 0x01;
+const KEY_RESEQUENCER_BYTES: u8 = 0x02;
+const KEY_SOFTWARE: u8 = 0x03;
+
+/// Longest name of a software.
+const MAX_SOFTWARE_LEN: usize = 64;
+
+/// What an endpoint tells of itself. What is not said is none, and so is what cannot be understood:
+/// a value of another length than its key has, or a name that is not UTF-8. Of a repeated key the
+/// last value counts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Settings<'a> {
+    /// The largest IP packet that this end takes from the session, in bytes.
+    pub max_ip_packet: Option<u16>,
+    /// How many bytes this end's resequencer may hold.
+    pub resequencer_bytes: Option<u32>,
+    /// The sender's software.
+    pub software: Option<SoftwareName<'a>>,
+}
+
+impl<'a> Settings<'a> {
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        let start = out.len();
+        out.extend_from_slice(&[0; 2]);
+        if let Some(len) = self.max_ip_packet {
+            write_entry(KEY_MAX_IP_PACKET, &len.to_be_bytes(), out);
+        }
+        if let Some(bytes) = self.resequencer_bytes {
+            write_entry(KEY_RESEQUENCER_BYTES, &bytes.to_be_bytes(), out);
+        }
+        if let Some(SoftwareName(name)) = self.software {
+            write_entry(KEY_SOFTWARE, name.as_bytes(), out);
+        }
+        let len = (out.len() - start - 2) as u16;
+        out[start..start + 2].copy_from_slice(&len.to_be_bytes());
+    }
+
+    /// Reads the fields behind the type; nothing when an entry is longer than the frame.
+    pub(super) fn read(reader: &mut Reader<'a>) -> Option<Self> {
+        let len = reader.u16()?;
+        let mut entries = Reader(reader.bytes(usize::from(len))?);
+        let mut settings = Self::default();
+        while !entries.0.is_empty() {
+            let (key, len) = (entries.u8()?, entries.u8()?);
+            settings.take(key, entries.bytes(usize::from(len))?);
+        }
+        Some(settings)
+    }
+
+    fn take(&mut self, key: u8, value: &'a [u8]) {
+        match key {
+            KEY_MAX_IP_PACKET => {
+                self.max_ip_packet = value.try_into().ok().map(u16::from_be_bytes);
+            }
+            KEY_RESEQUENCER_BYTES => {
+                self.resequencer_bytes = value.try_into().ok().map(u32::from_be_bytes);
+            }
+            KEY_SOFTWARE => {
+                self.software = str::from_utf8(value).ok().and_then(SoftwareName::new);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The name and version of a software, at most 64 bytes of UTF-8. It comes from the peer: show it
+/// only escaped.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SoftwareName<'a>(&'a str);
+
+impl<'a> SoftwareName<'a> {
+    /// That name; none when it is too long.
+    #[must_use]
+    pub fn new(name: &'a str) -> Option<Self> {
+        (name.len() <= MAX_SOFTWARE_LEN).then_some(Self(name))
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(self) -> &'a str {
+        self.0
+    }
+}
+
+fn write_entry(key: u8, value: &[u8], out: &mut Vec<u8>) {
+    let len = u8::try_from(value.len()).expect("no value of a setting is longer than 64 bytes");
+    out.extend_from_slice(&[key, len]);
+    out.extend_from_slice(value);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(content: &[u8]) -> Option<Settings<'_>> {
+        let bytes = [&(content.len() as u16).to_be_bytes(), content].concat();
+        Settings::read(&mut Reader(Vec::leak(bytes)))
+    }
+
+    #[test]
+    fn unknown_keys_and_odd_values_are_passed_over() {
+        let settings = read(&[0x77, 1, 9, 0x01, 2, 5, 220, 0x02, 3, 1, 1, 1]).unwrap();
+        let expected = Settings { max_ip_packet: Some(1500), ..Settings::default() };
+        assert_eq!(settings, expected);
+        assert_eq!(read(&[0x03, 2, 0xC3, 0x28]), Some(Settings::default()));
+        assert_eq!(read(&[]), Some(Settings::default()));
+    }
+
+    #[test]
+    fn an_entry_that_ends_early_spoils_the_frame() {
+        assert_eq!(read(&[0x01, 3, 5, 220]), None);
+        assert_eq!(read(&[0x01]), None);
+        assert_eq!(Settings::read(&mut Reader(&[0, 5, 1, 2, 5])), None);
+    }
+
+    #[test]
+    fn a_name_has_its_limit() {
+        let name = "x".repeat(65);
+        assert_eq!(SoftwareName::new(&name), None);
+        assert!(SoftwareName::new(&name[..64]).is_some());
+        let content = [&[0x03, 65], name.as_bytes()].concat();
+        assert_eq!(read(&content), Some(Settings::default()));
+    }
+}
