@@ -217,13 +217,13 @@ impl Tun {
     /// checksums. Returns their number; zero for a malformed read, which is counted.
     ///
     /// # Errors
-    /// `WouldBlock` if there is nothing to read; `EIO`-like codes if the device is gone.
+    /// `WouldBlock` if there is nothing to read; `NotFound` if the device was removed.
     pub fn read_packets(
         &mut self,
         buf: &mut ReadBuf,
         sink: &mut dyn FnMut(&[u8]),
     ) -> io::Result<usize> {
-        let len = rustix::io::read(self.writer.as_fd(), &mut *buf.0)?;
+        let len = rustix::io::read(self.writer.as_fd(), &mut *buf.0).map_err(os::read_error)?;
         let read = &mut buf.0[..len];
         if !self.writer.has_virtio_header {
             sink(read);

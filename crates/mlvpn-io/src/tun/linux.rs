@@ -139,6 +139,16 @@ fn name_of(request: &libc::ifreq) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
+/// The kernel's words for a device that was deleted, "file descriptor in bad state", help nobody.
+pub(super) fn read_error(errno: rustix::io::Errno) -> io::Error {
+    match errno {
+        rustix::io::Errno::BADFD => {
+            io::Error::new(io::ErrorKind::NotFound, "the interface was removed")
+        }
+        errno => errno.into(),
+    }
+}
+
 fn ioctl(fd: BorrowedFd<'_>, code: libc::Ioctl, argument: *mut libc::c_void) -> io::Result<()> {
     // SAFETY: private to this file; every caller passes what its request reads or writes: a live
     // ifreq or c_int, or for TUNSETOFFLOAD a number that is never followed.

@@ -32,6 +32,10 @@ pub(super) fn set_up(_: &str) -> io::Result<()> {
     unsupported()
 }
 
+pub(super) fn read_error(errno: rustix::io::Errno) -> io::Error {
+    errno.into()
+}
+
 fn unsupported<T>() -> io::Result<T> {
     Err(io::Error::new(io::ErrorKind::Unsupported, "tun devices of this system are not supported"))
 }
