@@ -89,7 +89,10 @@ impl DataPlane {
         let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.carry()));
         let error = match ended {
             Ok(Ok(())) => None,
-            Ok(Err(error)) => Some(error),
+            Ok(Err(error)) => {
+                self.take_leave();
+                Some(error)
+            }
             Err(_) => Some("a bug: the data thread panicked; the message is above".to_owned()),
         };
         // Without a receiver the program ends anyway.
@@ -127,6 +130,13 @@ impl DataPlane {
                 return Ok(());
             }
         }
+    }
+
+    /// Tells the peer on every link, so that it need not wait for the timeout.
+    fn take_leave(&mut self) {
+        let now = self.now();
+        self.session.close(now);
+        self.flush(now);
     }
 
     fn now(&self) -> Instant {
