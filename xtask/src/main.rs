@@ -1,6 +1,8 @@
 //! What CI runs, runnable by anyone: `cargo xtask ci`, `cargo xtask tidy`, `cargo xtask fuzz`.
 #![forbid(unsafe_code)]
 
+#[cfg(target_os = "linux")]
+mod bench;
 mod ci;
 mod fuzz;
 mod run;
@@ -13,7 +15,8 @@ const USAGE: &str = "\
 usage: cargo xtask COMMAND
   ci                     format, lints, documentation, tidy, licences, all tests
   tidy                   the rules that no other tool checks
-  fuzz [TARGET [SECS]]   fuzzes one target, or all, for SECS (60) each; needs cargo-fuzz";
+  fuzz [TARGET [SECS]]   fuzzes one target, or all, for SECS (60) each; needs cargo-fuzz
+  bench tunnel [OPTION]  throughput beside other tunnels; needs root and Linux; --help tells more";
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
@@ -22,6 +25,8 @@ fn main() -> ExitCode {
         ["ci"] => ci::run(&root()),
         ["tidy"] => tidy::run(&root()),
         ["fuzz", ref rest @ ..] if rest.len() <= 2 => fuzz::run(&root(), rest),
+        #[cfg(target_os = "linux")]
+        ["bench", ref rest @ ..] => bench::run(&root(), rest),
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(2);
