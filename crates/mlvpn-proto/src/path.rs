@@ -1,9 +1,13 @@
 //! One local/remote address pair: what is known about it and what waits to be sent on it.
 
 pub(crate) mod clock;
+pub mod flight;
 pub(crate) mod flows;
 pub mod loss;
+pub mod mtu;
+pub mod receipt;
 pub mod rtt;
+pub mod validation;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
