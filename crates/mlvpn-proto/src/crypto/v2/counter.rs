@@ -31,7 +31,12 @@ impl PacketCounter {
         Some(number)
     }
 
-    /// The largest number that was drawn.
+    /// Leaves out the numbers below `number`, if any are left there.
+    pub fn advance_to(&mut self, number: PacketNumber) {
+        self.next = self.next.max(number.0);
+    }
+
+    /// The largest number that was drawn or left out.
     #[must_use]
     pub fn largest(&self) -> Option<PacketNumber> {
         self.next.checked_sub(1).map(PacketNumber)
@@ -69,8 +74,9 @@ mod tests {
         assert_eq!(counter.largest(), None);
         assert_eq!(counter.draw().unwrap().number(), PacketNumber(0));
         assert_eq!(counter.draw().unwrap().number(), PacketNumber(1));
-        counter.next = PacketCounter::LIMIT - 1;
         let last = PacketNumber(PacketCounter::LIMIT - 1);
+        counter.advance_to(last);
+        counter.advance_to(PacketNumber(0));
         assert_eq!(counter.draw().unwrap().number(), last);
         assert!(counter.draw().is_none());
         assert!(counter.draw().is_none());

@@ -9,9 +9,9 @@ const KEY_SOFTWARE: u8 = 0x03;
 /// Longest name of a software.
 const MAX_SOFTWARE_LEN: usize = 64;
 
-/// What an endpoint tells of itself. What is not said is none, and so is what cannot be understood:
-/// a value of another length than its key has, or a name that is not UTF-8. Of a repeated key the
-/// last value counts.
+/// What an endpoint tells of itself. What is not said is none. A value that cannot be understood,
+/// because it has another length than its key says or is not UTF-8, counts as not said; of a
+/// repeated key the last value counts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Settings<'a> {
     /// The largest IP packet that this end takes from the session, in bytes.
@@ -53,15 +53,9 @@ impl<'a> Settings<'a> {
 
     fn take(&mut self, key: u8, value: &'a [u8]) {
         match key {
-            KEY_MAX_IP_PACKET => {
-                self.max_ip_packet = value.try_into().ok().map(u16::from_be_bytes);
-            }
-            KEY_RESEQUENCER_BYTES => {
-                self.resequencer_bytes = value.try_into().ok().map(u32::from_be_bytes);
-            }
-            KEY_SOFTWARE => {
-                self.software = str::from_utf8(value).ok().and_then(SoftwareName::new);
-            }
+            KEY_MAX_IP_PACKET => replace(&mut self.max_ip_packet, u16_of(value)),
+            KEY_RESEQUENCER_BYTES => replace(&mut self.resequencer_bytes, u32_of(value)),
+            KEY_SOFTWARE => replace(&mut self.software, SoftwareName::of(value)),
             _ => {}
         }
     }
@@ -79,11 +73,29 @@ impl<'a> SoftwareName<'a> {
         (name.len() <= MAX_SOFTWARE_LEN).then_some(Self(name))
     }
 
+    fn of(bytes: &'a [u8]) -> Option<Self> {
+        str::from_utf8(bytes).ok().and_then(Self::new)
+    }
+
     /// The text.
     #[must_use]
     pub fn as_str(self) -> &'a str {
         self.0
     }
+}
+
+fn replace<T>(present: &mut Option<T>, value: Option<T>) {
+    if value.is_some() {
+        *present = value;
+    }
+}
+
+fn u16_of(value: &[u8]) -> Option<u16> {
+    value.try_into().ok().map(u16::from_be_bytes)
+}
+
+fn u32_of(value: &[u8]) -> Option<u32> {
+    value.try_into().ok().map(u32::from_be_bytes)
 }
 
 fn write_entry(key: u8, value: &[u8], out: &mut Vec<u8>) {
@@ -108,6 +120,12 @@ mod tests {
         assert_eq!(settings, expected);
         assert_eq!(read(&[0x03, 2, 0xC3, 0x28]), Some(Settings::default()));
         assert_eq!(read(&[]), Some(Settings::default()));
+    }
+
+    #[test]
+    fn the_last_value_that_can_be_understood_counts() {
+        let settings = read(&[0x01, 2, 0, 1, 0x01, 2, 0, 2, 0x01, 1, 3]).unwrap();
+        assert_eq!(settings.max_ip_packet, Some(2));
     }
 
     #[test]
