@@ -87,7 +87,7 @@ impl Report {
         self
     }
 
-    /// A page that needs nothing else: no scripts, no requests; light or dark as the reader prefers.
+    /// A page that needs nothing else, tables before plots: no scripts, no requests; light or dark as the reader prefers.
     #[must_use]
     pub fn to_html(&self) -> String {
         page::render(self)

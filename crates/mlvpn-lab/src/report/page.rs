@@ -20,6 +20,7 @@ svg text { fill: var(--faint); } .end { text-anchor: end; } .middle { text-ancho
 polyline { fill: none; stroke-width: 1.6; stroke-linejoin: round; }
 .c0 { stroke: var(--c0); } .c1 { stroke: var(--c1); } .c2 { stroke: var(--c2); }
 .c3 { stroke: var(--c3); } .c4 { stroke: var(--c4); } .c5 { stroke: var(--c5); }
+.c1, .c3, .c5 { stroke-dasharray: 8 4; }
 .total { stroke: var(--text); stroke-width: 2.6; }
 figcaption span { white-space: nowrap; margin-right: 1.2rem; }
 figcaption svg { width: 22px; height: 8px; margin-right: .4rem; vertical-align: middle; }
@@ -40,11 +41,11 @@ pub(super) fn render(report: &Report) -> String {
     for note in &report.notes {
         page.push_str(&format!("<p>{}</p>\n", escape(note)));
     }
-    for plot in &report.plots {
-        page.push_str(&figure(plot));
-    }
     for table in &report.tables {
         page.push_str(&rows(table));
+    }
+    for plot in &report.plots {
+        page.push_str(&figure(plot));
     }
     page.push_str("</main>\n</body>\n</html>\n");
     page
