@@ -143,7 +143,7 @@ impl<'a> Bench<'a> {
     ) -> anyhow::Result<Cut> {
         let victim = fastest(lines, direction).context("there are lines")?;
         let transfer = noun(direction);
-        live.phase(&format!("{} is cut in the middle of a {transfer}", victim.name));
+        live.phase(&format!("{} is cut in mid-{transfer}", victim.name));
         let at = self.duration / 2;
         let duration = at + at.max(AFTER_CUT);
         let plan = Plan { direction, duration, lines };

@@ -23,14 +23,15 @@ impl Outcome {
             report = report.note(&line.description);
         }
         report = report.table(self.table());
-        let title = format!("{} cut in the middle of a {}", self.cut.line, self.cut.transfer);
+        let title = format!("{} cut in mid-{}", self.cut.line, self.cut.transfer);
         let down: Vec<(String, &Rate)> = self.phases().map(|(n, p)| (n, &p.down)).collect();
         let up: Vec<(String, &Rate)> = self.phases().map(|(n, p)| (n, &p.up)).collect();
         report = report
             .plot(joined("Downloads, one after the other", &down))
             .plot(Plot::of_rates(&title, &self.cut.curves).event(self.cut.at_s, "cut"))
             .plot(joined("Uploads, one after the other", &up));
-        self.notes().into_iter().fold(report, Report::note)
+        report = self.notes().into_iter().fold(report, Report::note);
+        report.note("The plots show IP packets on the lines, headers included.")
     }
 
     fn phases(&self) -> impl Iterator<Item = (String, &Phase)> {
@@ -41,9 +42,8 @@ impl Outcome {
 
     fn table(&self) -> Table {
         let mut table = Table::new(
-            "TCP payload in Mbit/s, its share of what the headers leave of the lines' rates, \
-             and ping in ms (median / 95 %)",
-            &["", "down", "share", "up", "share", "ping idle", "ping at full load"],
+            "TCP and ping through the tunnel",
+            &["", "down Mbit/s", "share", "up Mbit/s", "share", "ping idle", "at full load, ms"],
         );
         for (name, phase) in self.phases() {
             table = table.row(&[
@@ -66,7 +66,7 @@ impl Outcome {
         let (cut, packets) = (&self.cut, &self.packets);
         let mut notes = vec![
             format!(
-                "After {} was cut in the middle of a {}, nothing arrived for at most {:.2} s. The rate \
+                "After {} was cut in mid-{}, nothing arrived for at most {:.2} s. The rate \
                  was {} Mbit/s before, and {} Mbit/s at the end, where the headers leave {}.",
                 cut.line,
                 cut.transfer,
@@ -80,10 +80,12 @@ impl Outcome {
                  {}: a silent line is given up after that many seconds.",
                 self.timeout_s
             ),
+            "The share is that of TCP's payload in what the headers leave of the lines' rates; pings \
+             are the median and the 95th percentile, at full load beside the download."
+                .to_owned(),
             format!(
                 "A full packet of {} bytes in the tunnel has {} bytes of payload and takes {} bytes \
-                 of a line. Rates count from second {} of {}. The pings at full load went beside the \
-                 download.",
+                 of a line. Rates count from second {} of {}.",
                 packets.mtu,
                 packets.payload,
                 packets.on_the_wire,
