@@ -1,5 +1,7 @@
 //! Sealing and opening: keys, nonces, replay.
 
+pub mod keypair;
+pub mod password;
 pub mod replay;
 pub mod v1;
 pub mod v2;
