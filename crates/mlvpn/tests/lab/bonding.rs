@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use mlvpn_lab::Lab;
+use mlvpn_lab::workload::DatagramStream;
 
-use crate::tunnel::{Plan, lab};
+use crate::tunnel::{Plan, SERVER_V4, lab, two_links};
 
 tests![
     one_download_moves_over_both_links_and_arrives_intact,
@@ -46,17 +47,13 @@ fn one_download_in_clear_text_moves_over_both_links_and_arrives_intact() {
 }
 
 fn an_upload_follows_the_configured_weights() {
-    let lab = lines();
+    let lab = two_links();
     let mut plan = Plan::over(&lab);
     plan.client.set("dsl1", "bandwidth_upload", 300_000);
     plan.client.set("dsl2", "bandwidth_upload", 100_000);
     let tunnel = plan.start(&lab);
     let (_, before) = delivered(&lab);
-    let upload = mlvpn_lab::workload::DatagramStream::new(
-        &tunnel.client.host,
-        &tunnel.server.host,
-        crate::tunnel::SERVER_V4,
-    );
+    let upload = DatagramStream::new(&tunnel.client.host, &tunnel.server.host, SERVER_V4);
     let report = upload.rate(2_000_000).size(1_000).duration(Duration::from_secs(2)).run().unwrap();
     assert_eq!((report.lost(), report.duplicates, report.corrupt), (0, 0, 0), "{report:?}");
     let (_, after) = delivered(&lab);

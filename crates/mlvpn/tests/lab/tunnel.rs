@@ -12,7 +12,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -37,8 +37,9 @@ pub(crate) const CLIENT_V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0xfd44, 0, 0, 0, 0
 /// The server's addresses in the tunnel.
 pub(crate) const SERVER_V4: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 44, 43, 2));
 pub(crate) const SERVER_V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0xfd44, 0, 0, 0, 0, 0, 0, 2));
-/// A link that is no hurdle for what the tests send.
-pub(crate) const LINK: &str = "down=20,delay=5";
+/// A link that is no hurdle for what the tests send, not even for seconds of it at once: that is what
+/// comes from a sender who had to wait for the processor.
+pub(crate) const LINK: &str = "down=20,delay=5,queue=400";
 
 const PASSWORD: &str = "apoziecxjvpoxkvpzeoirjdskpoezroizepzdlpojfoiezjrzanzaoinzoi";
 
@@ -168,6 +169,7 @@ impl End {
         let _ = nix::sys::signal::kill(worker, Signal::SIGKILL);
         self.daemon.wait(PATIENCE).unwrap();
         wait_for("the worker's end", || !is_running(worker));
+        wait_for("its interface's end", || self.host.counters(TUN).is_err());
     }
 
     /// Starts the program again, with the same files.
@@ -318,9 +320,12 @@ pub(crate) fn has_other_users() -> bool {
     })
 }
 
-/// Whether a process exists.
+/// Whether a process has a thread that has not ended. The first one stays as a zombie until the others
+/// have ended, too, and in an orphan until somebody notices.
 pub(crate) fn is_running(pid: Pid) -> bool {
-    Path::new(&format!("/proc/{pid}")).exists()
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count);
+    threads > 1 || (threads == 1 && !status.contains("State:\tZ"))
 }
 
 fn start_daemon(host: &Host, place: &Place) -> Daemon {
