@@ -1,0 +1,172 @@
+//! The frames of the test vectors, and their fields by name.
+
+use std::collections::BTreeMap;
+
+use mlvpn_proto::id::PathId;
+use mlvpn_proto::wire::v2::{
+    AckedNumbers, CloseReason, DataHeader, Feedback, Frame, Held, Lane, LaneSeq, PathStatus,
+    ReceivedBits, SendTime, Settings, Skippable, SoftwareName, Transit, TruncatedNumber,
+};
+use serde_json::{Value, json};
+
+/// A DATA frame with an IPv4 packet that has no payload: lane 1, number 2, time 3.
+pub(crate) const DATA: &str = "0100400002000345000014000000004011a3dc0a0000010a000002";
+/// A PING and three bytes of PADDING.
+pub(crate) const PING_AND_PADDING: &str = "02000000";
+
+/// The fields of a frame by name, in alphabetical order.
+pub(crate) type Fields = BTreeMap<String, Value>;
+
+const IP_PACKET: [u8; 20] =
+    [0x45, 0, 0, 20, 0, 0, 0, 0, 64, 17, 0xa3, 0xdc, 10, 0, 0, 1, 10, 0, 0, 2];
+const NUMBERS: [TruncatedNumber; 3] =
+    [TruncatedNumber(0), TruncatedNumber(0x0102_0304), TruncatedNumber(u32::MAX)];
+const FEEDBACK: Feedback = Feedback {
+    path: path(3),
+    is_silent: false,
+    largest: TruncatedNumber(0x1112_1314),
+    received_at: 0x2122_2324,
+    largest_sent: TruncatedNumber(0x3132_3334),
+    packets: 0x4142_4344,
+    bytes: 0x5152_5354_5556,
+    lowest_transit: Some(Transit(0x6162)),
+    congestion_marks: 0x71_7273,
+    held: Held(0x8182),
+    received: ReceivedBits(0x9192_9394_9596_9798),
+};
+
+const fn path(number: u8) -> PathId {
+    PathId::new(number).expect("the cases name paths that exist")
+}
+
+fn lane(number: u16) -> Lane {
+    Lane::new(number).unwrap()
+}
+
+/// Every type of frame, and the ends of its ranges.
+pub(crate) fn frames() -> Vec<Frame<'static>> {
+    let token = [0xA0, 0xA1, 0xA2, 0xA3, 0xA4, 0xA5, 0xA6, 0xA7];
+    let data = |number, seq, sent| DataHeader {
+        lane: lane(number),
+        seq: LaneSeq::of(seq),
+        sent: SendTime(sent),
+    };
+    let status =
+        |number, sequence, status| Frame::PathStatus { path: path(number), sequence, status };
+    let (all, _) = AckedNumbers::split(&NUMBERS);
+    let (none, _) = AckedNumbers::split(&[]);
+    vec![
+        Frame::Padding(1),
+        Frame::Padding(5),
+        Frame::Data(data(1, 2, 3), &IP_PACKET),
+        Frame::Data(data(1023, (1 << 22) - 1, 0xFFFF), &[]),
+        Frame::Ping,
+        Frame::Feedback(FEEDBACK),
+        Frame::Feedback(Feedback {
+            is_silent: true,
+            lowest_transit: None,
+            held: Held::LONGER,
+            ..FEEDBACK
+        }),
+        Frame::PathChallenge { path: path(0), token },
+        Frame::PathResponse { path: path(15), token },
+        status(1, 1, PathStatus::Available),
+        status(2, 0x0102, PathStatus::Backup),
+        status(15, 0xFFFF, PathStatus::Gone),
+        Frame::MtuProbe { probe: 0x0102 },
+        Frame::MtuAck { path: path(4), probe: 0x0102, size: 1452 },
+        Frame::Skip { lane: lane(0), first: LaneSeq::of(1), count: 1 },
+        Frame::Skip { lane: lane(1023), first: LaneSeq::of((1 << 22) - 1), count: 0xFFFF },
+        Frame::Settings(Settings::default()),
+        Frame::Settings(Settings {
+            max_ip_packet: Some(1500),
+            resequencer_bytes: Some(4 << 20),
+            software: SoftwareName::new("mlvpn 3.0.0"),
+        }),
+        Frame::Ack { path: path(2), numbers: none },
+        Frame::Ack { path: path(2), numbers: all },
+        Frame::Close(CloseReason::ShuttingDown),
+        Frame::Close(CloseReason::ConfigurationChanged),
+        Frame::Close(CloseReason::OutOfPacketNumbers),
+        Frame::Close(CloseReason::Replaced),
+        Frame::Close(CloseReason::Other(0xFF)),
+        Frame::Skippable(Skippable::new(0x40, &[]).unwrap()),
+        Frame::Skippable(Skippable::new(0x7F, &[1, 2, 3]).unwrap()),
+    ]
+}
+
+/// The name of `frame` in the specification, and its fields.
+pub(crate) fn describe(frame: &Frame<'_>) -> (&'static str, Fields) {
+    let (name, fields) = match *frame {
+        Frame::Padding(bytes) => ("PADDING", json!({ "bytes": bytes })),
+        Frame::Data(header, packet) => (
+            "DATA",
+            json!({
+                "lane": header.lane.slot(), "sequence": header.seq.low_bits(),
+                "send_time": header.sent.0, "packet": super::hex(packet),
+            }),
+        ),
+        Frame::Ping => ("PING", json!({})),
+        Frame::Feedback(ref feedback) => ("FEEDBACK", describe_feedback(feedback)),
+        Frame::PathChallenge { path, token } => ("PATH_CHALLENGE", describe_token(path, token)),
+        Frame::PathResponse { path, token } => ("PATH_RESPONSE", describe_token(path, token)),
+        Frame::PathStatus { path, sequence, status } => (
+            "PATH_STATUS",
+            json!({ "path": path.number(), "sequence": sequence, "status": status as u8 }),
+        ),
+        Frame::MtuProbe { probe } => ("MTU_PROBE", json!({ "probe": probe })),
+        Frame::MtuAck { path, probe, size } => {
+            ("MTU_ACK", json!({ "path": path.number(), "probe": probe, "size": size }))
+        }
+        Frame::Skip { lane, first, count } => {
+            ("SKIP", json!({ "lane": lane.slot(), "first": first.low_bits(), "count": count }))
+        }
+        Frame::Settings(settings) => (
+            "SETTINGS",
+            json!({
+                "max_ip_packet": settings.max_ip_packet,
+                "resequencer_bytes": settings.resequencer_bytes,
+                "software": settings.software.map(SoftwareName::as_str),
+            }),
+        ),
+        Frame::Ack { path, numbers } => {
+            let numbers: Vec<_> = numbers.iter().map(|number| number.0).collect();
+            ("ACK", json!({ "path": path.number(), "numbers": numbers }))
+        }
+        Frame::Close(reason) => ("CLOSE", json!({ "reason": describe_reason(reason) })),
+        Frame::Skippable(frame) => {
+            ("skippable", json!({ "type": frame.kind(), "content": super::hex(frame.content()) }))
+        }
+    };
+    (name, serde_json::from_value(fields).unwrap())
+}
+
+fn describe_feedback(feedback: &Feedback) -> Value {
+    json!({
+        "path": feedback.path.number(),
+        "silent": feedback.is_silent,
+        "largest": feedback.largest.0,
+        "received_at": feedback.received_at,
+        "largest_sent": feedback.largest_sent.0,
+        "packets": feedback.packets,
+        "bytes": feedback.bytes,
+        "lowest_difference": feedback.lowest_transit.map(|transit| transit.0),
+        "ecn_ce": feedback.congestion_marks,
+        "held": feedback.held.0,
+        "received": format!("{:016x}", feedback.received.0),
+    })
+}
+
+fn describe_token(path: PathId, token: [u8; 8]) -> Value {
+    json!({ "path": path.number(), "token": super::hex(&token) })
+}
+
+fn describe_reason(reason: CloseReason) -> u8 {
+    match reason {
+        CloseReason::ShuttingDown => 0,
+        CloseReason::ConfigurationChanged => 1,
+        CloseReason::OutOfPacketNumbers => 2,
+        CloseReason::Replaced => 3,
+        CloseReason::Other(code) => code,
+    }
+}
