@@ -7,6 +7,7 @@
 //! | target | what the bytes are |
 //! |---|---|
 //! | [`wire`] | a version 1 datagram |
+//! | [`frames`] | the body of a version 2 packet |
 //! | [`hostile`] | a program for one session whose peer knows the key and means ill |
 //! | [`honest`] | a program for two sessions and the attacker between them |
 //! | [`config`] | a configuration file |
@@ -19,6 +20,7 @@
 pub mod coalesce;
 pub mod config;
 pub mod filter;
+pub mod frames;
 pub mod honest;
 pub mod hostile;
 pub mod inner;
@@ -38,8 +40,9 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 8] = [
+pub const TARGETS: [Target; 9] = [
     Target { name: "wire", run: wire::run, words: wire::WORDS },
+    Target { name: "frames", run: frames::run, words: frames::WORDS },
     Target { name: "hostile", run: hostile::run, words: &[] },
     Target { name: "honest", run: honest::run, words: &[] },
     Target { name: "config", run: config::run, words: config::WORDS },
