@@ -1,3 +1,4 @@
 //! How a link comes up and goes down.
 
 pub mod v1;
+pub mod v2;

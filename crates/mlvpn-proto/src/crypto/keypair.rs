@@ -76,6 +76,10 @@ impl PrivateKey {
         (!bool::from(shared.ct_eq(&[0; KEY_LEN]))).then_some(shared)
     }
 
+    pub(crate) fn public_key_ref(&self) -> &PublicKey {
+        &self.public
+    }
+
     pub(crate) fn as_bytes(&self) -> &[u8; KEY_LEN] {
         &self.secret
     }
