@@ -33,9 +33,10 @@ pub struct SessionConfig {
     pub reorder: ReorderPolicy,
     /// The largest IP packet that is taken; at most [`SessionConfig::max_mtu`].
     pub mtu: u16,
-    /// Our address in the tunnel: the source of ICMP errors.
+    /// Where ICMP errors come from: an address in the tunnel that is not this host's, which would
+    /// drop them.
     pub local_ip4: Option<Ipv4Addr>,
-    /// Our IPv6 address in the tunnel: the source of ICMPv6 errors.
+    /// Where ICMPv6 errors come from, likewise.
     pub local_ip6: Option<Ipv6Addr>,
     /// Rules that give packets to a certain link, in order of precedence.
     pub filters: Vec<FilterRule>,

@@ -35,6 +35,8 @@ const MAX_CONTROL: usize = 8;
 pub(crate) struct Path {
     pub(crate) config: LinkConfig,
     pub(crate) remote: Option<SocketAddr>,
+    /// Where the last authentic packet came from.
+    pub(crate) heard_from: Option<SocketAddr>,
     pub(crate) conversation: Conversation,
     pub(crate) outbox: Outbox,
     pub(crate) peer: PeerFlows,
@@ -85,6 +87,7 @@ impl Path {
     pub(crate) fn new(role: Role, config: LinkConfig, flow: FlowId, now: Instant) -> Self {
         Self {
             remote: config.remote,
+            heard_from: None,
             conversation: Conversation::new(role, config.timeout, now),
             outbox: Outbox::new(flow),
             peer: PeerFlows::default(),
@@ -178,6 +181,12 @@ impl Outbox {
         }
         self.data.push_back(packet);
         Ok(())
+    }
+
+    /// Gives up what waits: there will be no socket for it.
+    pub(crate) fn clear(&mut self) {
+        self.control.clear();
+        self.data.clear();
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -31,6 +31,12 @@ const DISPLACEMENT_DECAY: Duration = Duration::from_secs(30);
 /// The first packet to come need not be the first that was sent: as many before it may be on their
 /// way over slower links.
 const START_GUARD: u64 = 64;
+/// A link that has brought nothing while the others brought this many packets, and for this long,
+/// is not one that the peer uses: nothing is to be expected from it.
+const UNUSED_PACKETS: u64 = 256;
+const UNUSED_TIME: Duration = Duration::from_secs(1);
+/// So many packets in a row that are all far behind: the order was lost, not they.
+const STALE_RUN: u32 = 64;
 /// A new process of the peer counts from 0: its first packet is this far behind or further.
 const RESTART_DISTANCE: u64 = 1_024;
 
@@ -75,8 +81,12 @@ pub struct Resequencer {
     window: VecDeque<Option<Held>>,
     held: usize,
     held_bytes: usize,
-    /// Per link: the largest number that it delivered, while it may carry data.
-    carriers: Vec<Option<u64>>,
+    /// Per link, while it may carry data.
+    carriers: Vec<Option<Carrier>>,
+    /// Packets that came, over all links.
+    arrivals: u64,
+    /// Packets in a row that came far behind their turn.
+    stale_run: u32,
     displacement: Displacement,
     deadline: Option<Instant>,
     /// The hole at the head may be nothing but the [`START_GUARD`].
@@ -115,6 +125,8 @@ impl Resequencer {
             held: 0,
             held_bytes: 0,
             carriers: Vec::new(),
+            arrivals: 0,
+            stale_run: 0,
             displacement: Displacement::default(),
             deadline: None,
             is_starting: true,
@@ -128,11 +140,12 @@ impl Resequencer {
     }
 
     /// A link may carry data from now on, or no longer.
-    pub fn set_carrier(&mut self, link: LinkIndex, is_up: bool) {
+    pub fn set_carrier(&mut self, link: LinkIndex, is_up: bool, now: Instant) {
         if self.carriers.len() <= link.slot() {
             self.carriers.resize(link.slot() + 1, None);
         }
-        self.carriers[link.slot()] = is_up.then_some(0);
+        let fresh = Carrier { largest: 0, arrivals: self.arrivals, at: now };
+        self.carriers[link.slot()] = is_up.then_some(fresh);
     }
 
     /// Takes a packet; what is now due goes to the end of `out`. Returns whether it was taken:
@@ -157,15 +170,19 @@ impl Resequencer {
             Some(next) if !restarts(next) => next,
             _ => self.start_at(seq, out),
         };
-        if let Some(Some(largest)) = self.carriers.get_mut(arrival.link.slot()) {
-            *largest = (*largest).max(seq);
+        self.arrivals += 1;
+        if let Some(Some(carrier)) = self.carriers.get_mut(arrival.link.slot()) {
+            let largest = carrier.largest.max(seq);
+            *carrier = Carrier { largest, arrivals: self.arrivals, at: now };
         }
         if seq < next {
             self.stats.late += 1;
             self.displacement.on_late(now);
             out.push_back(packet);
+            self.heed_stale(seq, next, out);
             return Ok(());
         }
+        self.stale_run = 0;
         let held = Held { packet, received: now, delay: arrival.delay };
         if seq - next >= MAX_PACKETS as u64 {
             self.jump_to(seq, out);
@@ -213,8 +230,22 @@ impl Resequencer {
         let next = seq.saturating_sub(START_GUARD);
         self.next = Some(next);
         self.is_starting = true;
-        self.carriers.iter_mut().flatten().for_each(|largest| *largest = 0);
+        self.stale_run = 0;
+        self.carriers.iter_mut().flatten().for_each(|carrier| carrier.largest = 0);
         next
+    }
+
+    /// Numbers are not authenticated: a single forged one could put the turn so far ahead that all
+    /// genuine packets are late for ever.
+    fn heed_stale(&mut self, seq: u64, next: u64, out: &mut VecDeque<Vec<u8>>) {
+        if next - seq <= MAX_PACKETS as u64 {
+            self.stale_run = 0;
+            return;
+        }
+        self.stale_run += 1;
+        if self.stale_run >= STALE_RUN {
+            self.start_at(seq.saturating_add(START_GUARD + 1), out);
+        }
     }
 
     fn capacity(&self) -> usize {
@@ -283,13 +314,13 @@ impl Resequencer {
                 self.skip_hole(out);
                 continue;
             }
-            let proven = self.is_passed().then(|| first.received + self.displacement.allowed);
+            let proven = self.is_passed(now).then(|| first.received + self.displacement.allowed);
             if proven.is_some_and(|at| at <= now) {
                 self.stats.proven_lost += hole;
                 self.skip_hole(out);
                 continue;
             }
-            let spread = delays.spread_beyond(first.delay, self.carrier_links());
+            let spread = delays.spread_beyond(first.delay, self.carrier_links(now));
             let wait = (spread + SLACK).min(MAX_WAIT);
             let deadline = first.received + wait;
             self.stats.wait = wait;
@@ -315,16 +346,20 @@ impl Resequencer {
     }
 
     /// Whether every link has delivered something sent after the hole at the head.
-    fn is_passed(&self) -> bool {
+    fn is_passed(&self, now: Instant) -> bool {
         let Some(next) = self.next else { return false };
-        self.carriers.iter().flatten().all(|&largest| largest > next)
+        self.carriers
+            .iter()
+            .flatten()
+            .all(|carrier| carrier.largest > next || !carrier.is_used(self.arrivals, now))
     }
 
-    fn carrier_links(&self) -> impl Iterator<Item = LinkIndex> + '_ {
+    fn carrier_links(&self, now: Instant) -> impl Iterator<Item = LinkIndex> + '_ {
+        let is_used = move |carrier: &Carrier| carrier.is_used(self.arrivals, now);
         self.carriers
             .iter()
             .enumerate()
-            .filter(|(_, carrier)| carrier.is_some())
+            .filter(move |(_, carrier)| carrier.as_ref().is_some_and(is_used))
             .map(|(slot, _)| LinkIndex(slot as u16))
     }
 
@@ -347,6 +382,22 @@ impl Resequencer {
         }
         self.window.clear();
         self.deadline = None;
+    }
+}
+
+/// What a link has brought.
+#[derive(Clone, Copy, Debug)]
+struct Carrier {
+    /// The largest number.
+    largest: u64,
+    /// How many packets had come over all links when it brought the last, and when that was.
+    arrivals: u64,
+    at: Instant,
+}
+
+impl Carrier {
+    fn is_used(&self, arrivals: u64, now: Instant) -> bool {
+        arrivals - self.arrivals < UNUSED_PACKETS || now.saturating_since(self.at) < UNUSED_TIME
     }
 }
 

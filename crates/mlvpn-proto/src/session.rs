@@ -184,8 +184,12 @@ impl Session {
                 path.conversation.on_opened(now);
             }
             LinkChange::Closed => {
+                if path.is_removed {
+                    path.outbox.clear();
+                }
                 let reaction = path.conversation.close(DownReason::SocketClosed, now);
                 self.apply(link, reaction, now);
+                self.reap(link.slot());
             }
             LinkChange::Blocked => path.outbox.is_blocked = true,
             LinkChange::Unblocked => path.outbox.is_blocked = false,
@@ -299,14 +303,14 @@ impl Session {
             path.send_control(kind);
         }
         match reaction.change {
-            Some(Change::Up) => self.on_link_up(link),
+            Some(Change::Up) => self.on_link_up(link, now),
             Some(Change::Down(reason)) => self.on_link_down(link, reason, now),
             None => {}
         }
     }
 
-    fn on_link_up(&mut self, link: LinkIndex) {
-        self.resequencer.set_carrier(link, true);
+    fn on_link_up(&mut self, link: LinkIndex, now: Instant) {
+        self.resequencer.set_carrier(link, true, now);
         self.update_eligible();
         self.events.push_back(Event::LinkUp { link });
         if self.links_up() == 1 {
@@ -315,7 +319,7 @@ impl Session {
     }
 
     fn on_link_down(&mut self, link: LinkIndex, reason: DownReason, now: Instant) {
-        self.resequencer.set_carrier(link, false);
+        self.resequencer.set_carrier(link, false, now);
         self.delays.forget(link);
         self.update_eligible();
         self.events.push_back(Event::LinkDown { link, reason });
@@ -323,9 +327,6 @@ impl Session {
             path.counters.disconnects += 1;
             path.estimates = crate::path::Estimates::default();
             path.quality = Quality::Good;
-            if reason == DownReason::PeerDisconnected {
-                path.peer.on_ended();
-            }
             let stranded = std::mem::take(&mut path.outbox.data);
             self.dispatch_again(stranded, now);
         }
@@ -360,7 +361,9 @@ impl Session {
             self.paths.iter().map(|path| path.as_ref().and_then(Path::tier)).collect();
         let best = tiers.iter().flatten().min().copied();
         self.eligible = tiers.iter().map(|tier| tier.is_some() && *tier == best).collect();
-        let slot_of = |name: &str| self.paths().find(|(_, path)| path.config.name == name);
+        let slot_of = |name: &str| {
+            self.paths().find(|(_, path)| path.config.name == name && !path.is_removed)
+        };
         self.filter_slots = self
             .config
             .filters

@@ -308,7 +308,7 @@ fn a_server_killed_and_restarted_is_back_within_seconds() {
     let mut pair = Pair::up();
     pair.send((0..2_000).map(|id| packet(id, 100)));
     pair.server = start(config(Role::Server), 9, pair.now);
-    pair.advance(Duration::from_millis(4_000));
+    pair.advance(Duration::from_millis(7_000));
     let sent: Vec<_> = (0..100).map(|id| packet(id, 100)).collect();
     pair.send(sent.clone());
     pair.advance(Duration::from_millis(10));
@@ -485,13 +485,49 @@ fn a_client_does_not_take_its_own_request_for_an_answer() {
 fn a_request_whose_type_was_changed_to_data_is_no_packet() {
     let mut pair = Pair::up();
     pair.cut = [true; 2];
+    for session in [&mut pair.client, &mut pair.server] {
+        let patient = LinkConfig { timeout: Duration::from_secs(60), ..link("dsl1", None) };
+        session.reconfigure_link(DSL1, patient, pair.now);
+    }
     // A client that lost its server asks again: control packets that the server has not seen.
     pair.recorded.clear();
-    pair.advance(Duration::from_secs(4));
+    pair.advance(Duration::from_secs(6));
     let asks = |bytes: &[u8]| bytes[2] >> 4 == 0;
-    let (link, mut bytes) = pair.recorded.iter().find(|(_, bytes)| asks(bytes)).unwrap().clone();
+    let (link, mut bytes) =
+        pair.recorded.iter().find(|(link, bytes)| *link == DSL1 && asks(bytes)).unwrap().clone();
     bytes[2] |= 0x30;
     pair.server.handle_datagram(link, pair.client_addr[0], &mut bytes, pair.now);
     assert_eq!(received(&mut pair.server), Vec::<Vec<u8>>::new());
     assert_eq!(pair.server.stats(pair.now).drops.of(DropReason::NotAnIpPacket), 1);
+}
+
+#[test]
+fn a_tagged_frame_that_no_datagram_holds_is_refused_and_not_cut() {
+    let mut pair = Pair::with(|config| {
+        config.inner = PacketKind::Ethernet;
+        config.mtu = 1_442;
+    });
+    pair.advance(Duration::from_millis(10));
+    let mut frame = vec![0; 18 + 1_442];
+    frame[0..12].copy_from_slice(&[2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2]);
+    frame[12..18].copy_from_slice(&[0x81, 0x00, 0x00, 0x07, 0x08, 0x00]);
+    frame[18..].copy_from_slice(&packet(1, 1_442));
+    pair.send([frame]);
+    assert_eq!(received(&mut pair.server).len(), 0);
+    assert_eq!(pair.client.stats(pair.now).drops.of(DropReason::TooBig), 1);
+}
+
+#[test]
+fn a_client_that_leaves_while_the_link_is_down_may_return_at_once() {
+    let mut pair = Pair::up();
+    let now = pair.now;
+    for link in [DSL1, DSL2] {
+        pair.server.handle_link_change(link, LinkChange::Closed, now);
+        pair.server.handle_link_change(link, LinkChange::Opened, now);
+    }
+    pair.client.close(now);
+    pair.exchange();
+    pair.client = start(config(Role::Client), 7, now);
+    pair.advance(Duration::from_millis(100));
+    assert!(pair.server.stats(pair.now).links.iter().all(|link| link.is_used));
 }

@@ -32,7 +32,7 @@ impl ReplayWindow {
     #[must_use]
     pub fn is_new(&self, number: PacketNumber) -> bool {
         let number = number.0;
-        if number == u64::MAX || number.saturating_add(Self::SIZE) < self.end {
+        if number == u64::MAX || self.is_too_old(PacketNumber(number)) {
             return false;
         }
         number >= self.end || self.ring[word(number)] & bit(number) == 0
@@ -49,6 +49,12 @@ impl ReplayWindow {
         }
         self.ring[word(number)] |= bit(number);
         true
+    }
+
+    /// Whether `number` lies so far behind the largest that it cannot be told from a replay.
+    #[must_use]
+    pub fn is_too_old(&self, number: PacketNumber) -> bool {
+        number.0.saturating_add(Self::SIZE) < self.end
     }
 
     /// The largest number seen.

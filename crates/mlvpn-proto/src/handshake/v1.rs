@@ -12,9 +12,11 @@ use crate::wire::v1::Kind;
 const INTERVAL: Duration = Duration::from_secs(1);
 /// The shortest timeout that a link may have.
 const MIN_TIMEOUT: Duration = Duration::from_secs(2);
-/// A client that has heard nothing for this long asks again while it keeps the link: a server
-/// that lost its memory grants at once instead of after the timeout.
-const ASK_AGAIN_AFTER: Duration = Duration::from_millis(2_500);
+/// A client that has heard nothing at all for this long asks again while it keeps the link: a
+/// server that lost its memory grants at once instead of after the timeout. A C server calls its
+/// status command whenever it grants, so a few lost packets must not be enough: it sends a
+/// keepalive every two seconds at the least, and answers ours.
+const ASK_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
 /// The state of a link.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -65,8 +67,19 @@ pub(crate) struct Conversation {
 #[derive(Clone, Copy, Debug)]
 enum State {
     Closed,
-    Down { next_request: Instant, has_asked: bool, last_refusal: Option<Instant> },
-    Up { next_keepalive: Instant, last_heard: Instant, last_answer: Option<Instant> },
+    Down {
+        next_request: Instant,
+        has_asked: bool,
+        last_refusal: Option<Instant>,
+    },
+    Up {
+        next_keepalive: Instant,
+        /// When the last packet came that keeps the link up.
+        last_keepalive: Instant,
+        /// When the last authentic packet of any kind came.
+        last_heard: Instant,
+        last_answer: Option<Instant>,
+    },
 }
 
 impl Conversation {
@@ -129,6 +142,9 @@ impl Conversation {
 
     /// A packet of the peer's current process came.
     pub(crate) fn on_packet(&mut self, kind: Kind, now: Instant) -> Reaction {
+        if let State::Up { last_heard, .. } = &mut self.state {
+            *last_heard = now;
+        }
         match kind {
             Kind::Auth | Kind::AuthOk => self.on_auth(now),
             Kind::Keepalive => self.on_keepalive(now),
@@ -149,8 +165,8 @@ impl Conversation {
             State::Down { next_request, .. } if self.role == Role::Client => {
                 Some((next_request, Wake::Ask))
             }
-            State::Up { next_keepalive, last_heard, .. } => {
-                let expiry = last_heard + self.timeout;
+            State::Up { next_keepalive, last_keepalive, .. } => {
+                let expiry = last_keepalive + self.timeout;
                 Some(if expiry < next_keepalive {
                     (expiry, Wake::Expire)
                 } else {
@@ -171,7 +187,9 @@ impl Conversation {
                 *has_asked = true;
                 Reaction { send: Some(Kind::Auth), change: None }
             }
-            State::Up { last_heard, .. } if now.saturating_since(*last_heard) >= self.timeout => {
+            State::Up { last_keepalive, .. }
+                if now.saturating_since(*last_keepalive) >= self.timeout =>
+            {
                 self.go_down(DownReason::Timeout, now)
             }
             State::Up { next_keepalive, last_heard, .. } if *next_keepalive <= now => {
@@ -193,8 +211,8 @@ impl Conversation {
         let send = (self.role == Role::Server).then_some(Kind::AuthOk);
         match &mut self.state {
             State::Closed => Reaction::default(),
-            State::Up { last_heard, .. } => {
-                *last_heard = now;
+            State::Up { last_keepalive, .. } => {
+                *last_keepalive = now;
                 Reaction { send, change: None }
             }
             State::Down { has_asked: false, .. } if self.role == Role::Client => {
@@ -203,6 +221,7 @@ impl Conversation {
             State::Down { .. } => {
                 self.state = State::Up {
                     next_keepalive: now + INTERVAL,
+                    last_keepalive: now,
                     last_heard: now,
                     last_answer: None,
                 };
@@ -213,10 +232,10 @@ impl Conversation {
     }
 
     fn on_keepalive(&mut self, now: Instant) -> Reaction {
-        let State::Up { last_heard, last_answer, .. } = &mut self.state else {
+        let State::Up { last_keepalive, last_answer, .. } = &mut self.state else {
             return Reaction { send: self.refuse(now), change: None };
         };
-        *last_heard = now;
+        *last_keepalive = now;
         if last_answer.is_some_and(|at| now.saturating_since(at) < INTERVAL) {
             return Reaction::default();
         }
@@ -332,9 +351,21 @@ mod tests {
     #[test]
     fn a_client_that_hears_nothing_asks_again_before_the_timeout() {
         let mut talk = up(Role::Client);
+        talk.set_timeout(Duration::from_secs(60));
         let sent: Vec<_> =
-            (1..=4).filter_map(|s| talk.handle_timeout(at(s * 1_000)).send).collect();
-        assert_eq!(sent, [Kind::Keepalive, Kind::Keepalive, Kind::Auth, Kind::Auth]);
+            (1..=6).filter_map(|s| talk.handle_timeout(at(s * 1_000)).send).collect();
+        assert_eq!(sent[..4], [Kind::Keepalive; 4]);
+        assert_eq!(sent[4..], [Kind::Auth; 2]);
+    }
+
+    #[test]
+    fn a_client_that_hears_data_does_not_ask_again() {
+        let mut talk = up(Role::Client);
+        talk.set_timeout(Duration::from_secs(60));
+        for second in 1..30 {
+            talk.on_packet(Kind::Data, at(second * 1_000));
+            assert_eq!(talk.handle_timeout(at(second * 1_000)).send, Some(Kind::Keepalive));
+        }
     }
 
     #[test]

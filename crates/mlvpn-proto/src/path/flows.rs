@@ -12,6 +12,15 @@ const REMEMBERED: usize = 16;
 /// sends a keepalive every second.
 const TAKE_OVER_AFTER: Duration = Duration::from_millis(2_500);
 
+/// A living flow is displaced by another one that asks this often, with rising numbers, for this
+/// long: the present one may be an attacker's recording. Its owner gets the link back with the
+/// next packet, if it lives.
+const INSISTENT_REQUESTS: u32 = 3;
+const INSISTENT_TIME: Duration = Duration::from_secs(3);
+/// Clear-text packets are at most this far ahead of the authentic ones of their flow, which come
+/// once a second: twelve seconds at 1 Gbit/s.
+const MAX_CLEAR_LEAD: u64 = 1 << 20;
+
 /// What a packet that opened means for the flow it came in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Admission {
@@ -31,6 +40,16 @@ pub(crate) struct PeerFlows {
     former: VecDeque<Flow>,
     last_heard: Instant,
     was_ended: bool,
+    candidate: Option<Candidate>,
+}
+
+/// An unknown flow that asks to be the current one.
+#[derive(Clone, Copy, Debug)]
+struct Candidate {
+    id: FlowId,
+    largest: PacketNumber,
+    requests: u32,
+    since: Instant,
 }
 
 #[derive(Debug)]
@@ -73,10 +92,13 @@ impl PeerFlows {
         if let Some(at) = self.former.iter().position(|flow| flow.id == id) {
             return self.resume(at, number, now);
         }
+        if !may_start {
+            return None;
+        }
         let is_free = self.current.is_none()
             || self.was_ended
             || now.saturating_since(self.last_heard) >= TAKE_OVER_AFTER;
-        if !(is_free && may_start) {
+        if !is_free && !self.is_insistent(id, number, now) {
             return None;
         }
         let mut flow = Flow::new(id);
@@ -90,7 +112,16 @@ impl PeerFlows {
         let Some(flow) = self.current.as_mut().filter(|flow| flow.id == id) else {
             return ClearAdmission::UnknownFlow;
         };
-        if flow.clear_window.mark(number) { ClearAdmission::New } else { ClearAdmission::Replayed }
+        let authentic = flow.window.largest().map_or(0, |largest| largest.0);
+        if number.0 > authentic + MAX_CLEAR_LEAD || flow.window.is_too_old(number) {
+            return ClearAdmission::Replayed;
+        }
+        // Forged numbers may have moved the window past genuine ones, which must pass all the same.
+        if flow.clear_window.mark(number) || flow.clear_window.is_too_old(number) {
+            ClearAdmission::New
+        } else {
+            ClearAdmission::Replayed
+        }
     }
 
     /// The current flow said that it ends: the next one need not wait.
@@ -111,7 +142,24 @@ impl PeerFlows {
         Some(Admission::NewFlow)
     }
 
+    /// Whether an unknown flow has asked often and long enough to displace a living one.
+    fn is_insistent(&mut self, id: FlowId, number: PacketNumber, now: Instant) -> bool {
+        match &mut self.candidate {
+            Some(candidate) if candidate.id == id && number > candidate.largest => {
+                candidate.largest = number;
+                candidate.requests += 1;
+                candidate.requests >= INSISTENT_REQUESTS
+                    && now.saturating_since(candidate.since) >= INSISTENT_TIME
+            }
+            _ => {
+                self.candidate = Some(Candidate { id, largest: number, requests: 1, since: now });
+                false
+            }
+        }
+    }
+
     fn make_current(&mut self, flow: Flow, now: Instant) {
+        self.candidate = None;
         if let Some(displaced) = self.current.replace(flow) {
             if self.former.len() == REMEMBERED {
                 self.former.pop_front();
@@ -178,6 +226,18 @@ mod tests {
     }
 
     #[test]
+    fn a_recording_cannot_lock_the_living_peer_out() {
+        let mut flows = talking();
+        for second in 1..=4 {
+            let now = at(second * 1_000);
+            // The recording goes on as if it were alive.
+            flows.admit(OLD, PacketNumber(second), true, now).unwrap();
+            let request = flows.admit(NEW, PacketNumber(second), true, now);
+            assert_eq!(request.is_some(), second == 4, "at second {second}");
+        }
+    }
+
+    #[test]
     fn memory_is_bounded() {
         let mut flows = PeerFlows::default();
         for id in 0..1_000u32 {
@@ -194,5 +254,15 @@ mod tests {
         assert_eq!(flows.admit_clear(OLD, PacketNumber(1)), ClearAdmission::Replayed);
         assert_eq!(flows.admit_clear(NEW, PacketNumber(1)), ClearAdmission::UnknownFlow);
         assert!(!flows.is_replay(OLD, PacketNumber(1)));
+    }
+
+    #[test]
+    fn forged_clear_text_does_not_shut_genuine_clear_text_out() {
+        let mut flows = talking();
+        assert_eq!(flows.admit_clear(OLD, PacketNumber(u64::MAX - 1)), ClearAdmission::Replayed);
+        assert_eq!(flows.admit_clear(OLD, PacketNumber(MAX_CLEAR_LEAD)), ClearAdmission::New);
+        for number in 1..100 {
+            assert_eq!(flows.admit_clear(OLD, PacketNumber(number)), ClearAdmission::New);
+        }
     }
 }

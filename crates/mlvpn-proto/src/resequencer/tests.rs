@@ -14,8 +14,8 @@ struct Bench {
 impl Bench {
     fn new(policy: ReorderPolicy) -> Self {
         let mut resequencer = Resequencer::new(policy);
-        resequencer.set_carrier(A, true);
-        resequencer.set_carrier(B, true);
+        resequencer.set_carrier(A, true, Instant::ZERO);
+        resequencer.set_carrier(B, true, Instant::ZERO);
         let mut bench = Self { resequencer, delays: DelayTable::default(), out: VecDeque::new() };
         for ms in 0..100 {
             bench.delays.on_packet(A, ms, Instant::from_millis(u64::from(ms) + 10));
@@ -96,7 +96,7 @@ fn a_hole_is_given_up_at_its_deadline_when_a_link_is_silent() {
 fn a_link_that_went_down_is_not_waited_for() {
     let mut bench = Bench::new(ReorderPolicy::Adaptive);
     bench.receive(0, A, 200);
-    bench.resequencer.set_carrier(B, false);
+    bench.resequencer.set_carrier(B, false, Instant::from_millis(205));
     bench.receive(2, A, 210);
     bench.wait_until(211);
     assert_eq!(bench.delivered(), [0, 2]);
@@ -134,6 +134,48 @@ fn a_second_copy_is_refused() {
     assert!(bench.receive(0, A, 200));
     assert!(bench.receive(5, A, 201));
     assert!(!bench.receive(5, B, 202));
+}
+
+#[test]
+fn a_link_that_the_peer_does_not_use_is_not_waited_for() {
+    let mut bench = Bench::new(ReorderPolicy::Adaptive);
+    // B is up, and slow, but brings no data.
+    for seq in 0..2_000 {
+        bench.receive(seq, A, 200 + seq);
+    }
+    bench.delivered();
+    bench.receive(2_001, A, 2_201);
+    bench.wait_until(2_202);
+    assert_eq!(bench.delivered(), [2_001]);
+    assert_eq!(bench.resequencer.stats().proven_lost, 1);
+
+    // Once it brings something, it is waited for again.
+    bench.receive(2_002, B, 2_210);
+    bench.delivered();
+    bench.receive(2_004, A, 2_215);
+    bench.wait_until(2_220);
+    assert_eq!(bench.delivered(), []);
+    bench.receive(2_003, B, 2_233);
+    assert_eq!(bench.delivered(), [2_003, 2_004]);
+}
+
+#[test]
+fn one_forged_number_does_not_end_the_order_for_good() {
+    let mut bench = Bench::new(ReorderPolicy::Adaptive);
+    bench.receive(0, A, 200);
+    bench.receive(1 << 62, A, 201);
+    bench.wait_until(900);
+    bench.delivered();
+    for seq in 1..100 {
+        bench.receive(seq, A, 1_000 + seq);
+    }
+    bench.wait_until(2_000);
+    bench.delivered();
+    // A fast and a slow link again in order.
+    bench.receive(1_001, A, 2_101);
+    bench.receive(1_000, B, 2_110);
+    bench.wait_until(3_000);
+    assert_eq!(bench.delivered(), [1_000, 1_001]);
 }
 
 #[test]

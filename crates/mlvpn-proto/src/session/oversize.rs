@@ -10,6 +10,7 @@ use crate::ip::PacketKind;
 use crate::ip::ethernet::Frame;
 use crate::ip::fragment::fragment_ipv4;
 use crate::time::Instant;
+use crate::wire::v1::MAX_DATAGRAM;
 
 /// ICMP errors per second at the most, and as many at once (RFC 4443 section 2.4 f asks for a
 /// limit; 100 is enough for every flow on a host to learn the MTU at once).
@@ -50,10 +51,11 @@ impl OversizeReplies {
 impl Session {
     pub(super) fn is_oversize(&self, packet: &[u8]) -> bool {
         let mtu = usize::from(self.config.mtu);
-        match self.config.inner {
+        let is_above_mtu = match self.config.inner {
             PacketKind::Ip => packet.len() > mtu,
             PacketKind::Ethernet => packet.len() > mtu + self.frame_header_len(packet),
-        }
+        };
+        is_above_mtu || self.datagram_len(packet.len()) > MAX_DATAGRAM
     }
 
     /// Sends what is too big in fragments if its sender allows it, tells the sender if not.
@@ -90,7 +92,7 @@ impl Session {
         }
     }
 
-    /// A VLAN tag does not count against the MTU, but it must fit into the datagram.
+    /// A VLAN tag does not count against the MTU.
     fn frame_header_len(&self, packet: &[u8]) -> usize {
         let header = Frame::parse(packet).map_or(0, |frame| frame.header().len());
         header.min(TAGGED_HEADER_LEN)

@@ -60,6 +60,9 @@ impl Session {
         }
         self.pool.give(plain);
         let Some(path) = self.path_mut(link) else { return Err(DropReason::LinkNotUp) };
+        if header.kind == Kind::Disconnect {
+            path.peer.on_ended();
+        }
         let reaction = path.conversation.on_packet(header.kind, now);
         self.apply(link, reaction, now);
         self.update_quality(link, now);
@@ -79,7 +82,7 @@ impl Session {
         if !path.conversation.is_up() {
             return Err(DropReason::LinkNotUp);
         }
-        if path.remote != Some(from) {
+        if path.heard_from != Some(from) {
             return Err(DropReason::WrongAddress);
         }
         let header = datagram.header();
@@ -147,10 +150,12 @@ impl Session {
 
     /// A server answers to where its client was heard from last.
     fn follow(&mut self, link: LinkIndex, from: SocketAddr) {
-        if self.config.role != Role::Server {
+        let role = self.config.role;
+        let Some(path) = self.path_mut(link) else { return };
+        path.heard_from = Some(from);
+        if role != Role::Server {
             return;
         }
-        let Some(path) = self.path_mut(link) else { return };
         let former = path.remote.replace(from);
         if former == Some(from) {
             return;

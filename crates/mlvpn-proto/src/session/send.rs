@@ -125,7 +125,7 @@ impl Session {
         self.datagram_len(len) + UDP_AND_IPV4
     }
 
-    fn datagram_len(&self, len: usize) -> usize {
+    pub(super) fn datagram_len(&self, len: usize) -> usize {
         HEADER_LEN + if self.config.cleartext_data { 0 } else { TAG_LEN } + len
     }
 
