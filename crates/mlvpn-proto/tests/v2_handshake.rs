@@ -2,8 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+#[path = "v2_handshake/cookies.rs"]
+mod cookies;
 #[path = "v2_handshake/ends.rs"]
 mod ends;
+#[path = "v2_handshake/vectors.rs"]
+mod vectors;
 
 use blake2::digest::consts::U16;
 use blake2::digest::{KeyInit as _, Mac as _};
