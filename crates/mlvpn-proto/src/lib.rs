@@ -6,7 +6,8 @@
 //! | module | what it knows |
 //! |---|---|
 //! | [`wire`], [`crypto`] | what bytes mean; how they are sealed, and replays are noticed |
-//! | [`handshake`] | how a link comes up, stays up and goes down |
+//! | [`handshake`] | how a link comes up, stays up and goes down; how two ends agree on keys |
+//! | [`epochs`] | the keys of a session, from one handshake to the next |
 //! | [`path`] | what is measured about one link |
 //! | [`scheduler`], [`filter`] | which link carries a packet |
 //! | [`delay`], [`resequencer`] | how the order is restored at the other end |
@@ -19,6 +20,7 @@ pub mod config;
 pub mod crypto;
 pub mod delay;
 pub mod drop;
+pub mod epochs;
 pub mod event;
 pub mod filter;
 pub mod handshake;
