@@ -69,7 +69,7 @@ impl PrivateKey {
         self.public
     }
 
-    /// X25519 with a peer's key; none when the result is all zero, which [H4] forbids: the
+    /// X25519 with a peer's key; none when the result is all zero, which `[H4]` forbids: the
     /// peer's key is then one of the few for which every private key gives the same.
     pub(crate) fn agree(&self, peer: &PublicKey) -> Option<Zeroizing<[u8; KEY_LEN]>> {
         let shared = Zeroizing::new(MontgomeryPoint(peer.0).mul_clamped(*self.secret).to_bytes());

@@ -3,14 +3,14 @@
 use argon2::{Algorithm, Argon2, Params, Version};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-/// [H2] Salt of the derivation. It is fixed because the ends have nothing in common but the
+/// `[H2]` Salt of the derivation. It is fixed because the ends have nothing in common but the
 /// password.
 const SALT: &[u8] = b"mlvpn v2 password";
-/// [H2] Memory that one derivation takes, in KiB.
+/// `[H2]` Memory that one derivation takes, in KiB.
 const MEMORY_KIB: u32 = 19_456;
-/// [H2] Passes over that memory.
+/// `[H2]` Passes over that memory.
 const PASSES: u32 = 2;
-/// [H2] Lanes of that memory.
+/// `[H2]` Lanes of that memory.
 const LANES: u32 = 1;
 
 /// What both ends of a session with a password know: the pre-shared key of the handshake.
@@ -20,7 +20,7 @@ const LANES: u32 = 1;
 pub struct PasswordKey([u8; 32]);
 
 impl PasswordKey {
-    /// The key of `password`: Argon2id (RFC 9106) with the parameters of [H2].
+    /// The key of `password`: Argon2id (RFC 9106) with the parameters of `[H2]`.
     ///
     /// Slow by intent: tens of milliseconds and 19 MiB. To be called once per password, not in
     /// the loop that carries packets.

@@ -45,7 +45,7 @@ pub use message::{INITIATION_LEN, Initiation, MAX_RESPONSE_LEN, Response};
 pub use responder::{Accepted, Answer};
 
 /// Which session an epoch belongs to: drawn at random by the initiator when the session begins,
-/// and repeated in each further handshake of it [H8].
+/// and repeated in each further handshake of it `[H8]`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct SessionId(pub [u8; 8]);
 
@@ -71,8 +71,8 @@ impl fmt::Debug for Secret {
 /// What a handshake agreed on: an epoch.
 ///
 /// At the initiator it is usable at once. At the responder it is pending: it must not send under
-/// it before a packet under it proved authentic [H12], and an initiation that somebody replayed
-/// ends in one that nobody can use [H11].
+/// it before a packet under it proved authentic `[H12]`, and an initiation that somebody replayed
+/// ends in one that nobody can use `[H11]`.
 #[derive(Debug)]
 pub struct Established {
     /// The number by which the peer names the epoch to us.
@@ -84,11 +84,11 @@ pub struct Established {
     /// The session that the epoch belongs to.
     pub session_id: SessionId,
     /// Whether the responder goes on with the session of that id. Where it does not and this is
-    /// not the first handshake, both begin a new session under that id [H8].
+    /// not the first handshake, both begin a new session under that id `[H8]`.
     pub is_resumed: bool,
     /// How packets are sealed.
     pub cipher: Cipher,
-    /// Whether data goes in clear: both ends asked for it [H9].
+    /// Whether data goes in clear: both ends asked for it `[H9]`.
     pub cleartext: bool,
     /// Whether the session carries Ethernet frames instead of IP packets.
     pub ethernet: bool,

@@ -18,13 +18,13 @@ use crate::time::{Duration, Instant};
 
 /// Bytes of a cookie reply.
 pub const COOKIE_REPLY_LEN: usize = 64;
-/// How long a cookie is good, and how long the responder keeps the secret behind it [H20].
+/// How long a cookie is good, and how long the responder keeps the secret behind it `[H20]`.
 pub const COOKIE_LIFETIME: Duration = Duration::from_secs(120);
-/// More initiations than this within [`LOAD_WINDOW`] are load [H19].
+/// More initiations than this within [`LOAD_WINDOW`] are load `[H19]`.
 pub const MAX_INITIATIONS: usize = 50;
 /// See [`MAX_INITIATIONS`].
 pub const LOAD_WINDOW: Duration = Duration::from_millis(100);
-/// More pending epochs than this are load [H19].
+/// More pending epochs than this are load `[H19]`.
 pub const MAX_PENDING: usize = 1_000;
 
 const TYPE_COOKIE_REPLY: u8 = 0xC3;
@@ -66,7 +66,7 @@ impl CookieJar {
         self.recent.push_back(now);
     }
 
-    /// Whether to answer only initiations with a good mac2 [H19]; `pending` is the number of
+    /// Whether to answer only initiations with a good mac2 `[H19]`; `pending` is the number of
     /// pending epochs.
     #[must_use]
     pub fn is_under_load(&self, pending: usize, now: Instant) -> bool {
@@ -155,7 +155,7 @@ impl CookieStore {
     }
 
     /// Takes the cookie out of a reply to the latest initiation that was signed. The initiator
-    /// need not repeat it at once: its next one comes soon enough [H13].
+    /// need not repeat it at once: its next one comes soon enough `[H13]`.
     ///
     /// # Errors
     /// [`HandshakeError::NotOurs`] when it answers another, [`HandshakeError::NotAuthentic`]
@@ -225,7 +225,7 @@ fn nonce(head: &[u8]) -> chacha20poly1305::XNonce {
     head[NONCE_AT..COOKIE_AT].try_into().expect("the nonce has 24 bytes")
 }
 
-/// The cookie of an address and port [H20].
+/// The cookie of an address and port `[H20]`.
 fn bake(secret: &[u8; 32], from: SocketAddr) -> Mac {
     let ip = match from.ip() {
         IpAddr::V4(ip) => ip.to_ipv6_mapped(),

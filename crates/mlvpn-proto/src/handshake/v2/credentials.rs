@@ -26,7 +26,7 @@ pub struct PeerKeys {
     pub name: String,
     /// Who it is.
     pub public: PublicKey,
-    /// A secret beside the key pairs [H3].
+    /// A secret beside the key pairs `[H3]`.
     pub preshared: Option<PresharedKey>,
 }
 

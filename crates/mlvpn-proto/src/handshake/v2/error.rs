@@ -5,10 +5,10 @@ use crate::crypto::keypair::PublicKey;
 /// Why a message of a handshake is of no use. Holds nothing secret.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum HandshakeError {
-    /// The bytes are not such a message: wrong length [H6], type or reserved byte.
+    /// The bytes are not such a message: wrong length `[H6]`, type or reserved byte.
     #[error("not a handshake message of version 2")]
     Malformed,
-    /// The sender does not know the key of the one it speaks to [H18].
+    /// The sender does not know the key of the one it speaks to `[H18]`.
     #[error("the sender does not know whom it speaks to")]
     WrongMac,
     /// The message is for another handshake than this.
@@ -17,13 +17,13 @@ pub enum HandshakeError {
     /// The message does not open: other credentials, or changed on the way.
     #[error("the message does not open with our credentials")]
     NotAuthentic,
-    /// A public key gives the same secret with every private key [H4].
+    /// A public key gives the same secret with every private key `[H4]`.
     #[error("a public key of small order")]
     SmallOrder,
-    /// The header of the response is not the one that the responder sent [H5].
+    /// The header of the response is not the one that the responder sent `[H5]`.
     #[error("the header of the response was changed on the way")]
     HeaderChanged,
-    /// The initiation is not later than the latest one of that peer [H11].
+    /// The initiation is not later than the latest one of that peer `[H11]`.
     #[error("an initiation that is not later than the latest of {0}")]
     Replayed(PublicKey),
     /// One end has a password, the other key pairs.
@@ -35,14 +35,14 @@ pub enum HandshakeError {
     /// We are to initiate with key pairs, and no peer is configured.
     #[error("no peer's public key is configured")]
     NoPeer,
-    /// One end carries IP packets, the other Ethernet frames [H9].
+    /// One end carries IP packets, the other Ethernet frames `[H9]`.
     #[error("one end carries IP packets, the other Ethernet frames")]
     OtherFrames,
     /// The initiator can use no cipher that we can.
     #[error("no cipher that both ends can use")]
     NoCommonCipher,
     /// The peer proved that it is one, yet says what no mlvpn may say: an entry is missing or
-    /// wrong [H7], or it answers what was not offered.
+    /// wrong `[H7]`, or it answers what was not offered.
     #[error("the peer breaks the protocol")]
     BadPayload,
 }

@@ -19,7 +19,7 @@ use crate::id::{PathId, SessionIndex};
 /// What an initiator offers.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Offer {
-    /// By what the responder shall name the epoch: random, not 0, and not in use [H16].
+    /// By what the responder shall name the epoch: random, not 0, and not in use `[H16]`.
     pub index: SessionIndex,
     /// The path on which the initiation goes.
     pub path: PathId,
@@ -31,7 +31,7 @@ pub struct Offer {
     pub wants_cleartext: bool,
     /// Whether the session carries Ethernet frames instead of IP packets.
     pub ethernet: bool,
-    /// Microseconds since 1970 on our clock; later in each initiation than in those before [H11].
+    /// Microseconds since 1970 on our clock; later in each initiation than in those before `[H11]`.
     pub time_micros: u64,
 }
 

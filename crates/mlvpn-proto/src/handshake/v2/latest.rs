@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::crypto::keypair::PublicKey;
 
-/// The latest time that each peer's initiations named [H11]. It holds one number per configured
+/// The latest time that each peer's initiations named `[H11]`. It holds one number per configured
 /// peer that was heard of, and must live as long as the process: who forgets it accepts replays.
 #[derive(Clone, Debug, Default)]
 pub struct LatestTimes {

@@ -12,7 +12,7 @@ pub(super) const MAC_LEN: usize = 16;
 /// Such a code.
 pub(super) type Mac = [u8; MAC_LEN];
 
-/// What belongs to the recipient of a message: the key of its mac1 [H17], and of the cookies that
+/// What belongs to the recipient of a message: the key of its mac1 `[H17]`, and of the cookies that
 /// it gives.
 #[derive(zeroize::Zeroize, ZeroizeOnDrop)]
 pub(super) struct RecipientKeys {

@@ -6,9 +6,9 @@ use super::mac::{MAC_LEN, Mac, RecipientKeys, is_same, mac};
 use super::payload::RESPONSE_HEADER_LEN;
 use crate::id::{PathId, SessionIndex};
 
-/// Bytes of every initiation [H6].
+/// Bytes of every initiation `[H6]`.
 pub const INITIATION_LEN: usize = 1_200;
-/// No response is longer than what it answers [H6].
+/// No response is longer than what it answers `[H6]`.
 pub const MAX_RESPONSE_LEN: usize = INITIATION_LEN;
 
 /// Bytes of an initiation before its Noise message.
@@ -39,7 +39,7 @@ impl<'a> Initiation<'a> {
     ///
     /// # Errors
     /// [`HandshakeError::Malformed`] when it is none, [`HandshakeError::OtherCredentials`] when
-    /// it is for another kind of them, [`HandshakeError::WrongMac`] when its mac1 is wrong [H18].
+    /// it is for another kind of them, [`HandshakeError::WrongMac`] when its mac1 is wrong `[H18]`.
     pub fn parse(datagram: &'a [u8], credentials: &Credentials) -> Result<Self, HandshakeError> {
         let path = match datagram {
             [TYPE_INITIATION, 0 | 1, path, 0, ..] if datagram.len() == INITIATION_LEN => {

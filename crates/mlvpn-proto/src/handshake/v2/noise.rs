@@ -20,7 +20,7 @@ const WITH_PASSWORD: (&str, u8) = ("Noise_NNpsk0_25519_ChaChaPoly_BLAKE2s", 0);
 /// knows by whom the first was.
 const WITH_KEYS: (&str, u8) = ("Noise_IKpsk2_25519_ChaChaPoly_BLAKE2s", 2);
 
-/// What begins every prologue [H1].
+/// What begins every prologue `[H1]`.
 const LABEL: &[u8; 9] = b"mlvpn v2\0";
 
 /// A handshake of the library; see the module of the handshake for what it does not erase.
@@ -34,7 +34,7 @@ pub(super) enum Side {
 }
 
 impl Noise {
-    /// `header` is the beginning of the initiation, which the prologue holds [H1]. The private key
+    /// `header` is the beginning of the initiation, which the prologue holds `[H1]`. The private key
     /// of this handshake is 32 bytes from `rng`.
     pub(super) fn new(
         side: Side,

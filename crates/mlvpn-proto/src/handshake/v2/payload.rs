@@ -15,7 +15,7 @@ mod key {
     pub(super) const HEADER: u8 = 0x07;
 }
 
-/// Bytes of the response's header, which its payload repeats [H5].
+/// Bytes of the response's header, which its payload repeats `[H5]`.
 pub(super) const RESPONSE_HEADER_LEN: usize = 12;
 
 /// What an end wants a session to be (entry 0x04).
@@ -116,7 +116,7 @@ struct Entries<'a> {
 
 impl<'a> Entries<'a> {
     /// Reads entries in ascending order of their keys, up to the end or to a key 0x00, after
-    /// which there are only zeros. Unknown keys are ignored [H7].
+    /// which there are only zeros. Unknown keys are ignored `[H7]`.
     fn read(mut bytes: &'a [u8]) -> Result<Self, HandshakeError> {
         let mut entries = Self::default();
         let mut last = key::END;

@@ -54,7 +54,7 @@ impl Random for Ephemeral {
     }
 }
 
-/// X25519 that fails when the result is all zero [H4].
+/// X25519 that fails when the result is all zero `[H4]`.
 #[derive(Default)]
 struct X25519(Option<PrivateKey>);
 

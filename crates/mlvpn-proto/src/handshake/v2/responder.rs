@@ -19,22 +19,22 @@ use crate::id::{PathId, SessionIndex};
 /// What a responder says to an initiation that it accepted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Answer {
-    /// By what the initiator shall name the epoch: random, not 0, and not in use [H16].
+    /// By what the initiator shall name the epoch: random, not 0, and not in use `[H16]`.
     pub index: SessionIndex,
     /// Whether we go on with the session of [`Accepted::session_id`], which must have been the
-    /// same peer's. Otherwise we begin a new one under that id [H8].
+    /// same peer's. Otherwise we begin a new one under that id `[H8]`.
     pub is_resumed: bool,
     /// Whether data should go in clear if the initiator wants that, too.
     pub wants_cleartext: bool,
     /// Whether the session carries Ethernet frames instead of IP packets.
     pub ethernet: bool,
-    /// Whether this machine has hardware for AES-256-GCM [H10]; see
+    /// Whether this machine has hardware for AES-256-GCM `[H10]`; see
     /// [`Cipher::is_at_full_speed`].
     pub has_fast_aes: bool,
 }
 
 /// An initiation by somebody who has our credentials, or by somebody who replays one: with key
-/// pairs that was noticed, with a password it was not [H11].
+/// pairs that was noticed, with a password it was not `[H11]`.
 pub struct Accepted {
     noise: Noise,
     header: [u8; INITIATION_HEADER_LEN],
@@ -102,7 +102,7 @@ impl Accepted {
     }
 
     /// Makes the response, and the epoch, which is pending: nothing may be sent under it before a
-    /// packet under it proved authentic [H12].
+    /// packet under it proved authentic `[H12]`.
     ///
     /// # Errors
     /// [`HandshakeError::OtherFrames`] and [`HandshakeError::NoCommonCipher`]: no answer then.
@@ -160,7 +160,7 @@ impl fmt::Debug for Accepted {
     }
 }
 
-/// The first that is fast here, else the first [H10].
+/// The first that is fast here, else the first `[H10]`.
 fn choose(offered: &[Cipher], has_fast_aes: bool) -> Option<Cipher> {
     let is_fast = |cipher: &&Cipher| has_fast_aes || **cipher != Cipher::Aes256Gcm;
     offered.iter().find(is_fast).or(offered.first()).copied()
