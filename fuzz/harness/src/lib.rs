@@ -8,6 +8,7 @@
 //! |---|---|
 //! | [`wire`] | a version 1 datagram |
 //! | [`frames`] | the body of a version 2 packet |
+//! | [`handshake`] | a version 2 handshake message of somebody without credentials |
 //! | [`hostile`] | a program for one session whose peer knows the key and means ill |
 //! | [`honest`] | a program for two sessions and the attacker between them |
 //! | [`config`] | a configuration file |
@@ -21,6 +22,7 @@ pub mod coalesce;
 pub mod config;
 pub mod filter;
 pub mod frames;
+pub mod handshake;
 pub mod honest;
 pub mod hostile;
 pub mod inner;
@@ -40,9 +42,10 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 10] = [
     Target { name: "wire", run: wire::run, words: wire::WORDS },
     Target { name: "frames", run: frames::run, words: frames::WORDS },
+    Target { name: "handshake", run: handshake::run, words: handshake::WORDS },
     Target { name: "hostile", run: hostile::run, words: &[] },
     Target { name: "honest", run: honest::run, words: &[] },
     Target { name: "config", run: config::run, words: config::WORDS },

@@ -80,4 +80,4 @@ macro_rules! mutation_tests {
     };
 }
 
-mutation_tests! { wire frames hostile honest config filter inner tun_split coalesce }
+mutation_tests! { wire frames handshake hostile honest config filter inner tun_split coalesce }
