@@ -53,6 +53,8 @@ pub enum Blame {
     /// Damage, a stranger, a replay: to be counted, not to be logged, for an attacker controls it.
     Network,
     /// The configuration of the two ends does not match.
+    /// Anyone can make it seem so: [`HandshakeError::OtherCredentials`] comes before any check,
+    /// [`HandshakeError::UnknownPeer`] from whoever knows our public key. To be logged seldom.
     Configuration,
     /// The software of the peer.
     Peer,
