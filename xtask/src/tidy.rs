@@ -1,9 +1,11 @@
 //! The house rules that neither the compiler nor clippy checks.
 
+mod citations;
 mod links;
 mod manifest;
 mod source;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
@@ -39,10 +41,13 @@ pub(crate) fn run(root: &Path) -> anyhow::Result<()> {
     let mut files = Vec::new();
     collect(root, &mut files).context("cannot list the files")?;
     files.sort();
+    let specification = fs::read_to_string(root.join(citations::SPECIFICATION))
+        .context(citations::SPECIFICATION)?;
+    let requirements = citations::defined(&specification);
     let mut errors = 0;
     for path in &files {
         let shown = path.strip_prefix(root).unwrap_or(path);
-        for fault in check(path, shown)? {
+        for fault in check(path, shown, &requirements)? {
             let severity = if fault.is_error { "error" } else { "warning" };
             eprintln!("{}:{}: {severity}: {}", shown.display(), fault.line, fault.message);
             errors += usize::from(fault.is_error);
@@ -55,11 +60,18 @@ pub(crate) fn run(root: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn check(path: &Path, shown: &Path) -> anyhow::Result<Vec<Fault>> {
+fn check(path: &Path, shown: &Path, requirements: &BTreeSet<String>) -> anyhow::Result<Vec<Fault>> {
     let read = || fs::read_to_string(path).with_context(|| shown.display().to_string());
     let extension = path.extension().and_then(|text| text.to_str());
     Ok(match extension {
-        Some("rs") => source::check(shown, &read()?),
+        Some("rs") => {
+            let text = read()?;
+            let mut faults = source::check(shown, &text);
+            if shown.starts_with("crates/mlvpn-proto") {
+                faults.extend(citations::check(&text, requirements));
+            }
+            faults
+        }
         Some("md") => links::check(&read()?, &|target| path.with_file_name(target).exists()),
         Some("toml") if path.ends_with("Cargo.toml") => manifest::check(&read()?),
         _ => Vec::new(),

@@ -14,11 +14,11 @@ use crate::id::{PacketNumber, SessionIndex};
 use crate::time::{Duration, Instant};
 use crate::wire::v2::SealedHeader;
 
-/// How long an epoch opens packets after its successor became usable [H14].
+/// How long an epoch opens packets after its successor became usable `[H14]`.
 const OVERLAP: Duration = Duration::from_secs(60);
-/// How long a responder waits for the first packet under an epoch [H21].
+/// How long a responder waits for the first packet under an epoch `[H21]`.
 const PENDING_TIME: Duration = Duration::from_secs(5);
-/// How many epochs of a session may wait for their first packet [H21].
+/// How many epochs of a session may wait for their first packet `[H21]`.
 const MAX_PENDING: usize = 4;
 
 /// One epoch of a session: a key for each direction.
@@ -84,9 +84,9 @@ pub struct Epochs {
 pub struct Opened<'a> {
     /// Its frames.
     pub body: &'a mut [u8],
-    /// Whether it is the first under an epoch that is the current one from now on [H12].
+    /// Whether it is the first under an epoch that is the current one from now on `[H12]`.
     pub begins_epoch: bool,
-    /// Whether bodies in clear are agreed on in its epoch [S6].
+    /// Whether bodies in clear are agreed on in its epoch `[S6]`.
     pub may_be_clear: bool,
 }
 
@@ -109,7 +109,7 @@ impl Epochs {
         }
     }
 
-    /// Keeps `epoch` until the peer seals its first packet under it: the responder's way [H12].
+    /// Keeps `epoch` until the peer seals its first packet under it: the responder's way `[H12]`.
     pub fn await_first_packet(&mut self, epoch: Epoch, now: Instant) {
         if self.pending.len() == MAX_PENDING {
             self.pending.pop_front();
@@ -117,13 +117,13 @@ impl Epochs {
         self.pending.push_back((epoch, now + PENDING_TIME));
     }
 
-    /// The epoch to seal under; none before the first handshake and after its end [H14].
+    /// The epoch to seal under; none before the first handshake and after its end `[H14]`.
     #[must_use]
     pub fn current(&self, now: Instant) -> Option<&Epoch> {
         self.current.as_ref().filter(|epoch| !epoch.sealing.is_exhausted(now))
     }
 
-    /// Whether the initiator is to begin the next handshake [H13].
+    /// Whether the initiator is to begin the next handshake `[H13]`.
     #[must_use]
     pub fn needs_handshake(&self, now: Instant) -> bool {
         self.current.as_ref().is_none_or(|epoch| epoch.sealing.should_rekey(now))
@@ -164,7 +164,7 @@ impl Epochs {
         self.former.iter().chain(&self.pending).map(|(_, until)| *until).min()
     }
 
-    /// Forgets, and so erases, the keys whose time is over [H15].
+    /// Forgets, and so erases, the keys whose time is over `[H15]`.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.former.retain(|(_, until)| *until > now);
         self.pending.retain(|(_, until)| *until > now);

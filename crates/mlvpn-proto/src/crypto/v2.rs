@@ -20,13 +20,13 @@ pub use cipher::Cipher;
 pub use counter::{PacketCounter, UnusedNumber};
 use secret::{Iv, expand};
 
-/// After how many sealed packets the initiator begins the handshake for the next epoch [H13].
+/// After how many sealed packets the initiator begins the handshake for the next epoch `[H13]`.
 pub const REKEY_PACKETS: u32 = 1 << 23;
-/// How many packets an epoch may seal [H14].
+/// How many packets an epoch may seal `[H14]`.
 pub const MAX_PACKETS: u32 = 1 << 24;
-/// At which age of an epoch the initiator begins the handshake for the next one [H13].
+/// At which age of an epoch the initiator begins the handshake for the next one `[H13]`.
 pub const REKEY_AGE: Duration = Duration::from_secs(120);
-/// At which age an epoch may not seal any more [H14].
+/// At which age an epoch may not seal any more `[H14]`.
 pub const MAX_AGE: Duration = Duration::from_secs(180);
 
 /// One direction of an epoch, at the end that sends. It may be shared by threads.
@@ -38,7 +38,7 @@ pub struct SealingKey {
     sealed: AtomicU32,
 }
 
-/// A key has sealed as many packets as it may [H14].
+/// A key has sealed as many packets as it may `[H14]`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("the epoch has sealed as many packets as it may")]
 pub struct Exhausted;
@@ -52,8 +52,8 @@ impl SealingKey {
     }
 
     /// Makes a packet of `datagram`: room for the header, the body, room for the tag. With
-    /// `is_clear` the body stays as it is and is authenticated alone [S5]; the caller sees to it
-    /// that it is nothing but a DATA frame [S6].
+    /// `is_clear` the body stays as it is and is authenticated alone `[S5]`; the caller sees to it
+    /// that it is nothing but a DATA frame `[S6]`.
     ///
     /// # Errors
     /// [`Exhausted`] after [`MAX_PACKETS`] packets; the datagram is then as it was.
@@ -96,13 +96,13 @@ impl SealingKey {
         self.sealed.load(Ordering::Relaxed)
     }
 
-    /// Whether it is time for the next epoch's handshake [H13].
+    /// Whether it is time for the next epoch's handshake `[H13]`.
     #[must_use]
     pub fn should_rekey(&self, now: Instant) -> bool {
         self.sealed() >= REKEY_PACKETS || now.saturating_since(self.born) >= REKEY_AGE
     }
 
-    /// Whether nothing may be sealed any more [H14]. [`Self::seal`] itself knows no time and
+    /// Whether nothing may be sealed any more `[H14]`. [`Self::seal`] itself knows no time and
     /// refuses only too many packets.
     #[must_use]
     pub fn is_exhausted(&self, now: Instant) -> bool {
@@ -151,8 +151,8 @@ impl OpeningKey {
     }
 
     /// Opens `datagram`, whose full number is `number`, and returns its body. Path and clear flag
-    /// are those of its header; whether it may be in clear at all is the caller's to check [S6], as
-    /// is whether the number is new [S7].
+    /// are those of its header; whether it may be in clear at all is the caller's to check `[S6]`, as
+    /// is whether the number is new `[S7]`.
     ///
     /// # Errors
     /// [`NotAuthentic`]: the body's bytes are then without any meaning.
@@ -179,7 +179,7 @@ impl core::fmt::Debug for OpeningKey {
     }
 }
 
-/// How much of a packet, up to `body_end`, is additional data and not plaintext [S5].
+/// How much of a packet, up to `body_end`, is additional data and not plaintext `[S5]`.
 fn aad_len(is_clear: bool, body_end: usize) -> usize {
     if is_clear { body_end } else { HEADER_LEN }
 }

@@ -12,7 +12,7 @@ use crate::handshake::v2::{
 use crate::id::{PathId, SessionIndex};
 use crate::time::{Duration, Instant};
 
-/// Until the second initiation, and between later ones at the most [H13].
+/// Until the second initiation, and between later ones at the most `[H13]`.
 const FIRST_WAIT: Duration = Duration::from_millis(250);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// Initiations whose answers are still taken: those on the way over a slow path.

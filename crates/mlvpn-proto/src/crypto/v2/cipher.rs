@@ -15,7 +15,7 @@ impl Cipher {
     /// All of them.
     pub const ALL: [Self; 2] = [Self::Aes256Gcm, Self::ChaCha20Poly1305];
 
-    /// The one that is fast on this machine [H10]: AES-256-GCM where the processor has
+    /// The one that is fast on this machine `[H10]`: AES-256-GCM where the processor has
     /// instructions for AES and for carry-less multiplication.
     #[must_use]
     pub fn preferred() -> Self {
@@ -23,7 +23,7 @@ impl Cipher {
     }
 
     /// Whether this machine runs it as fast as it can be had: AES-256-GCM needs hardware for it,
-    /// ChaCha20-Poly1305 needs none [H10].
+    /// ChaCha20-Poly1305 needs none `[H10]`.
     #[must_use]
     pub fn is_at_full_speed(self) -> bool {
         match self {

@@ -2,7 +2,7 @@
 
 use crate::id::{PacketNumber, PathId};
 
-/// Numbers the packets of one path in one direction, through all epochs [S2]. It only goes up: a
+/// Numbers the packets of one path in one direction, through all epochs `[S2]`. It only goes up: a
 /// session has one for each of its paths, and never begins one anew.
 #[derive(Debug)]
 pub struct PacketCounter {

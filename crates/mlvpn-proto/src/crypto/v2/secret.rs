@@ -1,4 +1,4 @@
-//! From the secret of one direction to its key and its nonces (section 5.4, [S4]).
+//! From the secret of one direction to its key and its nonces (section 5.4, `[S4]`).
 
 use aws_lc_rs::aead::{LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::hkdf::{HKDF_SHA256, KeyType, Prk};

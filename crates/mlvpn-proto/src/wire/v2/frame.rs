@@ -92,7 +92,7 @@ pub enum Frame<'a> {
     },
     /// The session ends.
     Close(CloseReason),
-    /// A frame of an unknown type that may be ignored [F2].
+    /// A frame of an unknown type that may be ignored `[F2]`.
     Skippable(Skippable<'a>),
 }
 
@@ -144,7 +144,7 @@ impl<'a> Frame<'a> {
     }
 
     /// Whether the packet that holds the frame is acknowledged, and the frame sent again until it
-    /// is [F4].
+    /// is `[F4]`.
     #[must_use]
     pub fn is_acknowledged(&self) -> bool {
         matches!(
@@ -157,7 +157,7 @@ impl<'a> Frame<'a> {
         )
     }
 
-    /// Reads one frame; nothing when it is of an unknown type, ends early [F3] or says what is
+    /// Reads one frame; nothing when it is of an unknown type, ends early `[F3]` or says what is
     /// not possible.
     fn read(reader: &mut Reader<'a>) -> Option<Self> {
         Some(match reader.u8()? {
@@ -204,7 +204,7 @@ impl<'a> Frame<'a> {
 }
 
 /// Reads the frames of a body one after the other, up to its end or to the first one that cannot be
-/// understood. Those before it count [F2].
+/// understood. Those before it count `[F2]`.
 #[derive(Clone, Debug)]
 pub struct Frames<'a> {
     rest: Reader<'a>,
@@ -240,7 +240,7 @@ impl<'a> Iterator for Frames<'a> {
 
 impl core::iter::FusedIterator for Frames<'_> {}
 
-/// Whether `body` holds a DATA frame and nothing else: what may be sent in clear [S6].
+/// Whether `body` holds a DATA frame and nothing else: what may be sent in clear `[S6]`.
 #[must_use]
 pub fn is_data_alone(body: &[u8]) -> bool {
     body.first() == Some(&DATA) && body.len() >= DATA_HEADER_LEN

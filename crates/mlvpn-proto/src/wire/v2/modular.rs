@@ -1,6 +1,6 @@
 //! Numbers of which only the low bits are sent.
 
-/// What restored numbers stay below: packet numbers are 62 bits wide [S2].
+/// What restored numbers stay below: packet numbers are 62 bits wide `[S2]`.
 pub const LIMIT: u64 = 1 << 62;
 
 /// The number nearest to `expected` whose low `bits` bits are those of `low` (RFC 9000 section

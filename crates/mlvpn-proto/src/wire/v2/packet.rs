@@ -30,7 +30,7 @@ pub enum DatagramKind {
     Response,
     /// A cookie reply.
     CookieReply,
-    /// None that exists, nor an empty datagram: dropped and not answered [D1].
+    /// None that exists, nor an empty datagram: dropped and not answered `[D1]`.
     Reserved,
 }
 
@@ -58,7 +58,7 @@ pub enum Malformed {
     /// The first byte is not that of a sealed packet.
     #[error("a sealed packet does not begin with {0:#04x}")]
     NotSealed(u8),
-    /// The reserved bit is set [S1].
+    /// The reserved bit is set `[S1]`.
     #[error("the reserved bit of {0:#04x} is set")]
     ReservedBit(u8),
 }
@@ -120,7 +120,7 @@ pub struct TruncatedNumber(pub u32);
 
 impl TruncatedNumber {
     /// The full number of a packet that came, when `largest` is the largest that proved authentic
-    /// on its path so far [S3].
+    /// on its path so far `[S3]`.
     #[must_use]
     pub fn after(self, largest: Option<PacketNumber>) -> PacketNumber {
         self.near(PacketNumber(largest.map_or(0, |number| number.0 + 1)))
