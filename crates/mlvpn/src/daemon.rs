@@ -22,6 +22,8 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, ExitCode, Stdio};
 
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+
 use crate::cli::RunArgs;
 
 /// Set in the environment of a worker.
@@ -54,9 +56,7 @@ pub fn run_if_worker() -> Option<ExitCode> {
 fn worker_main() -> anyhow::Result<()> {
     // The privileged process decides when to end: it hears the terminal's and the service
     // manager's signals, too.
-    for signal in
-        [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP]
-    {
+    for signal in [SIGHUP, SIGINT, SIGQUIT, SIGTERM] {
         signal_hook::flag::register(signal, std::sync::Arc::default())?;
     }
     let socket = std::io::stdin().as_fd().try_clone_to_owned()?;

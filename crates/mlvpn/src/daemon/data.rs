@@ -27,10 +27,14 @@ use plane::DataPlane;
 pub(super) enum Command {
     /// A link that has no socket yet.
     AddLink(LinkConfig),
-    /// A new socket for a link, in place of the one that it may have.
-    Attach { link: LinkConfig, socket: OwnedFd },
-    /// A link loses its socket.
-    Detach { link: String },
+    /// A new socket for a link, in place of the one that it may have. What happens with it is
+    /// reported under its number.
+    Attach { link: LinkConfig, number: u64, socket: OwnedFd },
+    /// A link loses the socket that it may have, to make room for that of an attempt: answered by
+    /// [`Report::Detached`].
+    Detach { link: String, attempt: u64 },
+    /// The link starts anew without a socket, as its peer is told.
+    Renew(LinkConfig),
     /// A link is gone; the peer is told.
     Remove { link: String },
     /// A link's numbers change.
@@ -52,10 +56,12 @@ pub(super) enum Command {
 pub(super) enum Report {
     LinkUp {
         link: String,
+        socket: u64,
         remote: Option<SocketAddr>,
     },
     LinkDown {
         link: String,
+        socket: u64,
         reason: DownReason,
     },
     SessionUp,
@@ -75,7 +81,13 @@ pub(super) enum Report {
     /// A socket is of no use any more; it was closed.
     SocketFailed {
         link: String,
+        socket: u64,
         error: String,
+    },
+    /// A link has no socket, as was wanted for this attempt.
+    Detached {
+        link: String,
+        attempt: u64,
     },
     /// The network says that datagrams of a link must not be larger than this IP packet.
     PathMtu {

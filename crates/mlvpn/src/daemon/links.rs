@@ -19,16 +19,29 @@ const RETRY: Backoff = Backoff { next: Duration::from_secs(1), longest: Duration
 const PATIENCE: Backoff =
     Backoff { next: Duration::from_secs(10), longest: Duration::from_secs(60) };
 
+/// How long names may take to resolve, and a socket to be opened, before another attempt is made.
+const RESOLVE_TIME: Duration = Duration::from_secs(60);
+const OPEN_TIME: Duration = Duration::from_secs(10);
+
 /// A link as the control thread sees it.
+///
+/// Every attempt at a socket has a number that no other attempt of any link has; the socket that
+/// comes of it keeps that number. What is told about another attempt or socket than the present
+/// one comes too late and is not believed.
 #[derive(Debug)]
 pub(super) struct LinkControl {
     pub(super) config: Link,
     pub(super) phase: Phase,
-    /// Numbers the attempts, so that a late answer to a former one is not taken for the present.
-    pub(super) attempt: u64,
     /// The addresses in use or about to be.
     pub(super) endpoints: Option<Endpoints>,
+    /// Whether the socket that the data thread has brought the link up.
     pub(super) is_up: bool,
+    /// The attempt that is under way.
+    pending: Option<u64>,
+    /// The socket that the data thread has.
+    socket: Option<u64>,
+    /// Attempts made.
+    attempts: usize,
     retry: Backoff,
     patience: Backoff,
 }
@@ -36,10 +49,10 @@ pub(super) struct LinkControl {
 /// Where a link is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// Its names are being resolved.
-    Resolving,
-    /// A socket is being opened.
-    Opening,
+    /// Its names are being resolved; until then.
+    Resolving { until: Instant },
+    /// A socket is being opened; until then.
+    Opening { until: Instant },
     /// It has a socket; a client's is given until then to come up.
     Attached { until: Option<Instant> },
     /// The next attempt is made then.
@@ -54,23 +67,36 @@ struct Backoff {
 }
 
 impl LinkControl {
-    pub(super) fn new(config: Link) -> Self {
+    /// A link for which nothing has been done yet: an attempt is due.
+    pub(super) fn new(config: Link, now: Instant) -> Self {
         Self {
             config,
-            phase: Phase::Resolving,
-            attempt: 0,
+            phase: Phase::Waiting { until: now },
             endpoints: None,
             is_up: false,
+            pending: None,
+            socket: None,
+            attempts: 0,
             retry: RETRY,
             patience: PATIENCE,
         }
     }
 
     /// Begins another attempt; its names are to be resolved.
-    pub(super) fn begin(&mut self) -> u64 {
-        self.attempt += 1;
-        self.phase = Phase::Resolving;
-        self.attempt
+    pub(super) fn begin(&mut self, attempt: u64, now: Instant) {
+        self.pending = Some(attempt);
+        self.attempts += 1;
+        self.phase = Phase::Resolving { until: now + RESOLVE_TIME };
+    }
+
+    /// Whether this attempt is the one under way.
+    pub(super) fn awaits(&self, attempt: u64) -> bool {
+        self.pending == Some(attempt)
+    }
+
+    /// Whether the data thread has this socket.
+    pub(super) fn has(&self, socket: u64) -> bool {
+        self.socket == Some(socket)
     }
 
     /// The names are resolved. Returns the address to bind to.
@@ -81,9 +107,9 @@ impl LinkControl {
     ) -> Result<SocketAddr, ResolveError> {
         match found {
             Ok(candidates) => {
-                let turn = (self.attempt.max(1) - 1) as usize % candidates.len();
+                let turn = self.attempts.saturating_sub(1) % candidates.len();
                 self.endpoints = Some(candidates[turn]);
-                self.phase = Phase::Opening;
+                self.phase = Phase::Opening { until: now + OPEN_TIME };
                 Ok(candidates[turn].bind)
             }
             Err(error) => {
@@ -93,30 +119,55 @@ impl LinkControl {
         }
     }
 
-    /// The socket is with the data thread.
-    pub(super) fn on_attached(&mut self, mode: Mode, now: Instant) {
+    /// The socket of this attempt is with the data thread, in place of the former one.
+    pub(super) fn on_attached(&mut self, attempt: u64, mode: Mode, now: Instant) {
+        self.pending = None;
+        self.on_detached();
+        self.socket = Some(attempt);
         let until = (mode == Mode::Client).then(|| now + self.patience.take());
         self.phase = Phase::Attached { until };
     }
 
-    /// The socket could not be opened, or failed.
+    /// The data thread was told to give up its socket.
+    pub(super) fn on_detached(&mut self) {
+        self.socket = None;
+        self.is_up = false;
+    }
+
+    /// A socket failed and is closed. Another one may be on its way already.
+    pub(super) fn on_failed(&mut self, socket: u64, now: Instant) {
+        if self.has(socket) {
+            self.on_detached();
+            if self.pending.is_none() {
+                self.wait(now);
+            }
+        }
+    }
+
+    /// The attempt came to nothing; another one is made later.
     pub(super) fn wait(&mut self, now: Instant) {
+        self.pending = None;
         self.phase = Phase::Waiting { until: now + self.retry.take() };
     }
 
-    pub(super) fn on_up(&mut self) {
-        self.is_up = true;
-        self.retry = RETRY;
-        self.patience = PATIENCE;
-        if let Phase::Attached { until } = &mut self.phase {
-            *until = None;
+    /// A socket brought the link up: it stays, and an attempt at another one is given up.
+    pub(super) fn on_up(&mut self, socket: u64) {
+        if self.has(socket) {
+            self.is_up = true;
+            self.pending = None;
+            self.retry = RETRY;
+            self.patience = PATIENCE;
+            self.phase = Phase::Attached { until: None };
         }
     }
 
     /// The link is down although its socket may work. A client whose server fell silent tries
     /// another socket at once: the server may have moved, or a router on the way lost its mapping.
     /// One that was sent away gives the server time to come back.
-    pub(super) fn on_down(&mut self, mode: Mode, reason: DownReason, now: Instant) {
+    pub(super) fn on_down(&mut self, socket: u64, mode: Mode, reason: DownReason, now: Instant) {
+        if !self.has(socket) {
+            return;
+        }
         self.is_up = false;
         if let Phase::Attached { until } = &mut self.phase
             && mode == Mode::Client
@@ -129,9 +180,10 @@ impl LinkControl {
     /// When [`Self::is_due`] becomes true.
     pub(super) fn deadline(&self) -> Option<Instant> {
         match self.phase {
-            Phase::Resolving | Phase::Opening => None,
             Phase::Attached { until } => until,
-            Phase::Waiting { until } => Some(until),
+            Phase::Resolving { until } | Phase::Opening { until } | Phase::Waiting { until } => {
+                Some(until)
+            }
         }
     }
 
@@ -159,7 +211,8 @@ mod tests {
              [l]\nremotehost = \"192.0.2.1\"\nremoteport = 1\n",
             "x".repeat(40)
         );
-        LinkControl::new(crate::config::parse("t", text.as_bytes()).unwrap().config.links.remove(0))
+        let mut config = crate::config::parse("t", text.as_bytes()).unwrap().config;
+        LinkControl::new(config.links.remove(0), Instant::now())
     }
 
     fn endpoints(last: u8) -> Endpoints {
@@ -167,10 +220,23 @@ mod tests {
         Endpoints { bind: "0.0.0.0:0".parse().unwrap(), remote }
     }
 
+    /// A client's link with socket 1, in use since `now`.
+    fn attached(now: Instant) -> LinkControl {
+        let mut link = link();
+        open(&mut link, 1, now);
+        link.on_attached(1, Mode::Client, now);
+        link
+    }
+
+    fn open(link: &mut LinkControl, attempt: u64, now: Instant) {
+        link.begin(attempt, now);
+        link.on_resolved(Ok(vec![endpoints(1)]), now).unwrap();
+    }
+
     #[test]
     fn failures_are_retried_later_and_later() {
-        let mut link = link();
         let now = Instant::now();
+        let mut link = attached(now);
         let waits: Vec<_> = (0..7)
             .map(|_| {
                 link.wait(now);
@@ -178,7 +244,7 @@ mod tests {
             })
             .collect();
         assert_eq!(waits, [1, 2, 4, 8, 16, 30, 30]);
-        link.on_up();
+        link.on_up(1);
         link.wait(now);
         assert_eq!(link.deadline().unwrap() - now, Duration::from_secs(1));
     }
@@ -188,8 +254,8 @@ mod tests {
         let mut link = link();
         let now = Instant::now();
         let mut seen = Vec::new();
-        for _ in 0..3 {
-            link.begin();
+        for attempt in [4, 9, 23] {
+            link.begin(attempt, now);
             link.on_resolved(Ok(vec![endpoints(1), endpoints(2)]), now).unwrap();
             seen.push(link.endpoints.unwrap());
         }
@@ -199,26 +265,82 @@ mod tests {
     #[test]
     fn a_client_that_was_sent_away_waits_and_then_looks_for_the_server_anew() {
         let now = Instant::now();
-        let mut link = link();
-        link.on_attached(Mode::Client, now);
-        link.on_up();
-        link.on_down(Mode::Client, DownReason::PeerDisconnected, now);
+        let mut link = attached(now);
+        link.on_up(1);
+        link.on_down(1, Mode::Client, DownReason::PeerDisconnected, now);
         assert!(!link.is_due(now) && link.is_due(now + Duration::from_secs(10)));
     }
 
     #[test]
     fn a_client_whose_link_went_down_is_due_at_once_and_a_server_is_not() {
         let now = Instant::now();
-        let mut link = link();
-        link.on_attached(Mode::Client, now);
-        link.on_up();
+        let mut link = attached(now);
+        link.on_up(1);
         assert!(!link.is_due(now));
-        link.on_down(Mode::Client, DownReason::Timeout, now);
+        link.on_down(1, Mode::Client, DownReason::Timeout, now);
         assert!(link.is_due(now));
 
-        link.on_attached(Mode::Server, now);
-        link.on_up();
-        link.on_down(Mode::Server, DownReason::Timeout, now);
+        link.on_attached(2, Mode::Server, now);
+        link.on_up(2);
+        link.on_down(2, Mode::Server, DownReason::Timeout, now);
         assert_eq!(link.deadline(), None);
+    }
+
+    #[test]
+    fn names_and_sockets_that_do_not_come_are_asked_for_again() {
+        let mut link = link();
+        let now = Instant::now();
+        assert!(link.is_due(now), "nothing was tried yet");
+        link.begin(1, now);
+        assert_eq!(link.deadline(), Some(now + RESOLVE_TIME));
+        link.on_resolved(Ok(vec![endpoints(1)]), now).unwrap();
+        assert_eq!(link.deadline(), Some(now + OPEN_TIME));
+        link.begin(2, now);
+        assert!(!link.awaits(1) && link.awaits(2));
+    }
+
+    #[test]
+    fn a_socket_that_recovers_is_kept_whatever_the_attempt_at_another_had_come_to() {
+        let now = Instant::now();
+        let begin: fn(&mut LinkControl, Instant) = |link, now| link.begin(2, now);
+        for progress in [begin, |link, now| open(link, 2, now), |link, now| link.wait(now)] {
+            let mut link = attached(now);
+            progress(&mut link, now);
+            link.on_up(1);
+            assert!(link.is_up && !link.awaits(2));
+            assert_eq!(link.phase, Phase::Attached { until: None });
+        }
+    }
+
+    #[test]
+    fn what_is_told_about_a_former_socket_is_not_believed() {
+        let now = Instant::now();
+        let mut link = attached(now);
+        link.on_up(1);
+        link.on_detached();
+        assert!(!link.is_up);
+        open(&mut link, 2, now);
+        link.on_up(1);
+        assert!(!link.is_up && link.awaits(2));
+
+        link.on_attached(2, Mode::Client, now);
+        link.on_up(2);
+        link.on_down(1, Mode::Client, DownReason::SocketClosed, now);
+        link.on_failed(1, now);
+        assert!(link.is_up && link.has(2));
+        assert_eq!(link.phase, Phase::Attached { until: None });
+    }
+
+    #[test]
+    fn a_failed_socket_is_replaced_and_disturbs_no_attempt_under_way() {
+        let now = Instant::now();
+        let mut link = attached(now);
+        link.on_failed(1, now);
+        assert_eq!(link.phase, Phase::Waiting { until: now + Duration::from_secs(1) });
+
+        let mut link = attached(now);
+        open(&mut link, 2, now);
+        link.on_failed(1, now);
+        assert!(link.awaits(2) && !link.has(1));
     }
 }

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use mlvpn_io::udp::route_mtu;
 use mlvpn_proto::SessionConfig;
+use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use super::plan::packet_kind;
@@ -12,12 +14,26 @@ use crate::config::{Config, Link};
 
 /// IPv6 needs this much (RFC 8200 section 5).
 const SMALLEST: u32 = 1_280;
+/// Every IPv4 host takes packets this large (RFC 791 section 3.1). A smaller MTU in a report is
+/// more likely forged than true, and would make the tunnel useless.
+const SMALLEST_IP4: u32 = 576;
+/// How long a report counts: RFC 1191 section 6.3 has the larger MTU tried again after ten minutes.
+const REPORT_TIME: Duration = Duration::from_secs(600);
 
 /// What is known about the links' MTUs.
 #[derive(Debug, Default)]
 pub(super) struct MtuPlan {
-    /// Per link: the largest IP packet, and the length of its outer IP header.
-    links: BTreeMap<String, (u32, u32)>,
+    links: BTreeMap<String, LinkMtu>,
+}
+
+/// What is known about one link, in bytes.
+#[derive(Clone, Copy, Debug)]
+struct LinkMtu {
+    remote: SocketAddr,
+    /// The largest IP packet, as the routing table has it.
+    route: u32,
+    /// The largest IP packet, as somebody on the way said, and until when that counts.
+    reported: Option<(u32, Instant)>,
 }
 
 impl MtuPlan {
@@ -35,10 +51,29 @@ impl MtuPlan {
     }
 
     /// Learns what the network said about datagrams to a link's peer.
-    pub(super) fn on_reported(&mut self, link: &str, mtu: u32) {
-        if let Some((known, _)) = self.links.get_mut(link) {
-            *known = mtu.min(*known);
+    pub(super) fn on_reported(&mut self, link: &str, mtu: u32, now: Instant) {
+        let Some(known) = self.links.get_mut(link) else { return };
+        if mtu < known.smallest() {
+            debug!(link, mtu, "a report of an MTU that cannot be is not believed");
+        } else if known.reported.is_none_or(|(reported, _)| mtu <= reported) {
+            known.reported = Some((mtu, now + REPORT_TIME));
         }
+    }
+
+    /// When [`Self::expire`] has something to do.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.links.values().filter_map(|link| Some(link.reported?.1)).min()
+    }
+
+    /// Forgets reports that are too old. Returns the links and their peers that they were about.
+    pub(super) fn expire(&mut self, now: Instant) -> Vec<(String, SocketAddr)> {
+        let mut expired = Vec::new();
+        for (name, link) in &mut self.links {
+            if link.reported.take_if(|(_, until)| *until <= now).is_some() {
+                expired.push((name.clone(), link.remote));
+            }
+        }
+        expired
     }
 
     /// A link is gone.
@@ -49,9 +84,9 @@ impl MtuPlan {
     /// The MTU for the tunnel interface.
     pub(super) fn tunnel_mtu(&self, config: &Config) -> u16 {
         let overhead = u32::from(config.overhead());
-        let fits = |(mtu, ip_header): (u32, u32)| mtu.saturating_sub(ip_header + overhead);
+        let fits = |link: &LinkMtu| link.packet().saturating_sub(link.ip_header() + overhead);
         let unknown = u32::from(config.unfragmented_mtu());
-        let smallest = self.links.values().copied().map(fits).min().unwrap_or(unknown);
+        let smallest = self.links.values().map(fits).min().unwrap_or(unknown);
         let limit = SessionConfig::max_mtu(packet_kind(config), config.general.cleartext_data);
         let largest = (smallest.min(u32::from(limit))) as u16;
         match config.general.interface.mtu {
@@ -74,8 +109,26 @@ impl MtuPlan {
     }
 
     fn set(&mut self, link: &str, mtu: u32, remote: SocketAddr) {
-        let ip_header = if remote.is_ipv6() { 40 } else { 20 };
-        self.links.insert(link.to_owned(), (mtu, ip_header));
+        let former = self.links.get(link).filter(|known| known.remote == remote);
+        let reported = former.and_then(|known| known.reported);
+        self.links.insert(link.to_owned(), LinkMtu { remote, route: mtu, reported });
+    }
+}
+
+impl LinkMtu {
+    /// The largest IP packet.
+    fn packet(&self) -> u32 {
+        self.reported.map_or(self.route, |(mtu, _)| mtu.min(self.route))
+    }
+
+    /// Length of the outer IP header.
+    fn ip_header(&self) -> u32 {
+        if self.remote.is_ipv6() { 40 } else { 20 }
+    }
+
+    /// What every network of the family carries.
+    fn smallest(&self) -> u32 {
+        if self.remote.is_ipv6() { SMALLEST } else { SMALLEST_IP4 }
     }
 }
 
@@ -108,6 +161,46 @@ mod tests {
         assert_eq!(plan(&[("a", 1_500, "[2001:db8::1]:1")]).tunnel_mtu(&config("")), 1_408);
         assert_eq!(plan(&[("a", 1_500, v4)]).tunnel_mtu(&config("cleartext_data = 1")), 1_444);
         assert_eq!(plan(&[("a", 1_500, v4)]).tunnel_mtu(&config("tuntap = \"tap\"")), 1_414);
+    }
+
+    #[test]
+    fn a_report_counts_for_ten_minutes() {
+        let (config, now) = (config(""), Instant::now());
+        let mut plan = plan(&[("a", 1_500, "192.0.2.1:1")]);
+        plan.on_reported("a", 1_400, now);
+        assert_eq!(plan.tunnel_mtu(&config), 1_328);
+        // A larger one neither takes its place nor prolongs it.
+        plan.on_reported("a", 1_450, now + Duration::from_secs(300));
+        assert_eq!(plan.deadline(), Some(now + REPORT_TIME));
+        assert!(plan.expire(now).is_empty());
+        assert_eq!(plan.tunnel_mtu(&config), 1_328);
+        let expired = plan.expire(now + REPORT_TIME);
+        assert_eq!(expired, [("a".to_owned(), "192.0.2.1:1".parse().unwrap())]);
+        assert_eq!((plan.tunnel_mtu(&config), plan.deadline()), (1_428, None));
+    }
+
+    #[test]
+    fn a_report_that_cannot_be_true_is_not_believed() {
+        let now = Instant::now();
+        for (remote, smallest) in [("192.0.2.1:1", 576), ("[2001:db8::1]:1", 1_280)] {
+            let mut plan = plan(&[("a", 1_500, remote)]);
+            plan.on_reported("a", smallest - 1, now);
+            plan.on_reported("unknown", 1_400, now);
+            assert_eq!(plan.deadline(), None);
+            plan.on_reported("a", smallest, now);
+            assert_eq!(plan.links["a"].packet(), smallest);
+        }
+    }
+
+    #[test]
+    fn a_report_is_about_one_peer() {
+        let now = Instant::now();
+        let mut plan = plan(&[("a", 1_500, "192.0.2.1:1")]);
+        plan.on_reported("a", 1_400, now);
+        plan.set("a", 1_500, "192.0.2.1:1".parse().unwrap());
+        assert_eq!(plan.links["a"].packet(), 1_400);
+        plan.set("a", 1_500, "192.0.2.7:1".parse().unwrap());
+        assert_eq!(plan.links["a"].packet(), 1_500);
     }
 
     #[test]

@@ -128,6 +128,15 @@ pub(super) fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     keys
 }
 
+/// What a reload cannot change stays as it is in `old`.
+pub(super) fn keep_fixed(old: &Config, mut new: Config) -> Config {
+    new.general.mode = old.general.mode;
+    new.general.interface.kind = old.general.interface.kind;
+    new.general.interface.name.clone_from(&old.general.interface.name);
+    new.general.control = old.general.control.clone();
+    new
+}
+
 /// Whether the session itself has to be a new one: everything on the wire changes.
 pub(super) fn needs_new_session(old: &Config, new: &Config) -> bool {
     old.general.password != new.general.password

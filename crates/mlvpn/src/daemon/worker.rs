@@ -21,7 +21,7 @@ use tracing::{debug, info, warn};
 
 use super::data::{Command, DataThread, Report};
 use super::ipc::{Peer, Received, StartOrder, ToPrivileged, ToWorker, fd_as_bytes};
-use super::links::{LinkControl, Phase};
+use super::links::LinkControl;
 use super::mtu::MtuPlan;
 use super::plan::{self, Endpoints, LinkChanges, ResolveError};
 use super::title::Title;
@@ -53,7 +53,7 @@ pub(super) fn run(peer: Peer) -> anyhow::Result<()> {
     }
     privileges::set_no_new_privs().context("cannot forbid new privileges")?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
+    let done = runtime.block_on(async {
         let worker = Worker::new(&order, config, peer, tun)?;
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let status = worker.board.subscribe();
@@ -69,7 +69,10 @@ pub(super) fn run(peer: Peer) -> anyhow::Result<()> {
             Err(error) => warn!(%error, "the status server broke"),
         }
         done
-    })
+    });
+    // A name that is still being resolved holds up nothing.
+    runtime.shutdown_background();
+    done
 }
 
 fn parse(name: &str, bytes: &[u8]) -> anyhow::Result<Config> {
@@ -112,6 +115,8 @@ struct Worker {
     reports: mpsc::UnboundedReceiver<Report>,
     resolved: (mpsc::UnboundedSender<Resolved>, mpsc::UnboundedReceiver<Resolved>),
     links: BTreeMap<String, LinkControl>,
+    /// Counts the attempts of all links at a socket, from one.
+    attempts: u64,
     mtu: MtuPlan,
     current_mtu: u16,
     board: StatusBoard,
@@ -148,6 +153,7 @@ impl Worker {
             reports,
             resolved: mpsc::unbounded_channel(),
             links: BTreeMap::new(),
+            attempts: 0,
             mtu,
             current_mtu,
         };
@@ -163,7 +169,8 @@ impl Worker {
         self.tell(&ToPrivileged::Ready);
         let mut is_stopping = false;
         loop {
-            let deadline = self.links.values().filter_map(LinkControl::deadline).min();
+            let deadlines = self.links.values().filter_map(LinkControl::deadline);
+            let deadline = deadlines.chain(self.mtu.deadline()).min();
             let wait = async {
                 match deadline.filter(|_| !is_stopping) {
                     Some(at) => tokio::time::sleep_until(at).await,
@@ -184,7 +191,10 @@ impl Worker {
                     None => bail!("the data thread is gone"),
                 },
                 Some(resolved) = self.resolved.1.recv() => self.handle_resolved(resolved),
-                () = wait => self.retry_links(),
+                () = wait => {
+                    self.retry_links();
+                    self.expire_mtu();
+                }
             }
         }
         self.data.join();
@@ -216,8 +226,8 @@ impl Worker {
 
     fn handle_report(&mut self, report: Report) {
         match report {
-            Report::LinkUp { link, remote } => self.on_link_up(&link, remote),
-            Report::LinkDown { link, reason } => self.on_link_down(&link, reason),
+            Report::LinkUp { link, socket, remote } => self.on_link_up(&link, socket, remote),
+            Report::LinkDown { link, socket, reason } => self.on_link_down(&link, socket, reason),
             Report::SessionUp => self.hook(HookEvent::TunnelUp, None),
             Report::SessionDown => self.hook(HookEvent::TunnelDown, None),
             Report::LinkQuality { link, quality } => match quality {
@@ -230,14 +240,15 @@ impl Worker {
                 self.learn_mtu(&link, Some(to));
             }
             Report::PeerRestarted { link } => info!(link, "the peer was restarted"),
-            Report::SocketFailed { link, error } => {
+            Report::SocketFailed { link, socket, error } => {
                 warn!(link, error, "the socket failed; opening another one");
                 if let Some(control) = self.links.get_mut(&link) {
-                    control.wait(Instant::now());
+                    control.on_failed(socket, Instant::now());
                 }
             }
+            Report::Detached { link, attempt } => self.open(link, attempt),
             Report::PathMtu { link, mtu } => {
-                self.mtu.on_reported(&link, mtu);
+                self.mtu.on_reported(&link, mtu, Instant::now());
                 self.apply_mtu();
             }
             Report::Stats(stats) => self.board.publish(&self.config, &self.links, &stats),
@@ -245,22 +256,22 @@ impl Worker {
         }
     }
 
-    fn on_link_up(&mut self, link: &str, remote: Option<SocketAddr>) {
+    fn on_link_up(&mut self, link: &str, socket: u64, remote: Option<SocketAddr>) {
         info!(link, ?remote, "link up");
-        if let Some(control) = self.links.get_mut(link) {
-            control.on_up();
+        if let Some(control) = self.links.get_mut(link).filter(|control| control.has(socket)) {
+            control.on_up(socket);
+            self.learn_mtu(link, remote);
         }
-        self.learn_mtu(link, remote);
         self.update_title();
         self.hook(HookEvent::LinkUp, Some(link));
     }
 
-    fn on_link_down(&mut self, link: &str, reason: DownReason) {
+    fn on_link_down(&mut self, link: &str, socket: u64, reason: DownReason) {
         warn!(link, reason = reason.as_str(), "link down");
         self.board.on_down(link, reason);
         let mode = self.config.general.mode;
         if let Some(control) = self.links.get_mut(link) {
-            control.on_down(mode, reason, Instant::now());
+            control.on_down(socket, mode, reason, Instant::now());
         }
         self.update_title();
         self.hook(HookEvent::LinkDown, Some(link));
@@ -269,14 +280,16 @@ impl Worker {
     fn add_link(&mut self, link: config::Link) {
         self.data.send(Command::AddLink(plan::link_config(&link, None)));
         let name = link.name.clone();
-        self.links.insert(name.clone(), LinkControl::new(link));
+        self.links.insert(name.clone(), LinkControl::new(link, Instant::now()));
         self.resolve(&name);
     }
 
     /// Begins an attempt to open a socket.
     fn resolve(&mut self, name: &str) {
         let Some(link) = self.links.get_mut(name) else { return };
-        let attempt = link.begin();
+        self.attempts += 1;
+        let attempt = self.attempts;
+        link.begin(attempt, Instant::now());
         let (config, name) = (link.config.clone(), name.to_owned());
         let done = self.resolved.0.clone();
         tokio::spawn(async move {
@@ -287,33 +300,45 @@ impl Worker {
     }
 
     fn handle_resolved(&mut self, Resolved { link, attempt, found }: Resolved) {
-        let Some(control) = self.links.get_mut(&link).filter(|l| l.attempt == attempt) else {
+        let Some(control) = self.links.get_mut(&link).filter(|l| l.awaits(attempt)) else {
             return;
         };
         match control.on_resolved(found, Instant::now()) {
             Ok(bind) => {
-                debug!(link, %bind, endpoints = ?control.endpoints, "opening a socket");
-                self.tell(&ToPrivileged::OpenLink { link, attempt, bind });
+                if bind.port() == 0 {
+                    self.open(link, attempt);
+                } else {
+                    // The port is free once the former socket is closed, which is answered.
+                    control.on_detached();
+                    self.data.send(Command::Detach { link, attempt });
+                }
             }
             Err(error) => warn!(link, "{error}; trying again later"),
         }
     }
 
+    /// Asks for the socket of an attempt whose names are resolved.
+    fn open(&self, link: String, attempt: u64) {
+        let control = self.links.get(&link).filter(|control| control.awaits(attempt));
+        let Some(endpoints) = control.and_then(|control| control.endpoints) else { return };
+        debug!(link, ?endpoints, "opening a socket");
+        self.tell(&ToPrivileged::OpenLink { link, attempt, bind: endpoints.bind });
+    }
+
     fn attach(&mut self, name: &str, attempt: u64, socket: OwnedFd) {
         let mode = self.config.general.mode;
-        let Some(link) = self.links.get_mut(name) else { return };
-        if link.attempt != attempt || link.phase != Phase::Opening {
+        let Some(link) = self.links.get_mut(name).filter(|link| link.awaits(attempt)) else {
             return;
-        }
-        link.on_attached(mode, Instant::now());
+        };
+        link.on_attached(attempt, mode, Instant::now());
         let remote = link.endpoints.and_then(|endpoints| endpoints.remote);
         let config = plan::link_config(&link.config, remote);
-        self.data.send(Command::Attach { link: config, socket });
+        self.data.send(Command::Attach { link: config, number: attempt, socket });
         self.learn_mtu(name, remote);
     }
 
     fn link_failed(&mut self, name: &str, attempt: u64, error: &str) {
-        if let Some(link) = self.links.get_mut(name).filter(|link| link.attempt == attempt) {
+        if let Some(link) = self.links.get_mut(name).filter(|link| link.awaits(attempt)) {
             warn!(link = name, error, "no socket; trying again later");
             link.wait(Instant::now());
         }
@@ -336,7 +361,7 @@ impl Worker {
         }
         let changes = LinkChanges::between(&self.config, &new);
         let replaces = plan::needs_new_session(&self.config, &new);
-        self.config = keep_fixed(&self.config, new);
+        self.config = plan::keep_fixed(&self.config, new);
         self.data.send(Command::SetReorder(plan::reorder_policy(&self.config)));
         if replaces {
             self.replace_session()?;
@@ -367,7 +392,8 @@ impl Worker {
                     let retuned = plan::link_config(&control.config, None);
                     self.data.send(Command::Retune(retuned));
                 } else if changes.reattached.contains(&name) {
-                    self.data.send(Command::Detach { link: name.clone() });
+                    control.on_detached();
+                    self.data.send(Command::Renew(plan::link_config(&control.config, None)));
                     self.resolve(&name);
                 }
             }
@@ -392,6 +418,14 @@ impl Worker {
             self.mtu.on_remote(&control.config, endpoints.bind, remote);
             self.apply_mtu();
         }
+    }
+
+    /// Asks the routing table again where a report has become too old.
+    fn expire_mtu(&mut self) {
+        for (link, remote) in self.mtu.expire(Instant::now()) {
+            self.learn_mtu(&link, Some(remote));
+        }
+        self.apply_mtu();
     }
 
     fn apply_mtu(&mut self) {
@@ -421,15 +455,6 @@ impl Worker {
         let text = self.title.set(self.config.general.mode, &links);
         self.tell(&ToPrivileged::Status { text });
     }
-}
-
-/// What a reload cannot change stays as it is.
-fn keep_fixed(old: &Config, mut new: Config) -> Config {
-    new.general.mode = old.general.mode;
-    new.general.interface.kind = old.general.interface.kind;
-    new.general.interface.name.clone_from(&old.general.interface.name);
-    new.general.control = old.general.control.clone();
-    new
 }
 
 /// What the privileged process says, or that it could not be understood.

@@ -38,6 +38,8 @@ pub(super) struct DataPlane {
     session: Session,
     /// By the link's slot in the session.
     sockets: Vec<Option<LinkSocket>>,
+    /// The number of the last socket that a link had, by its slot.
+    numbers: BTreeMap<LinkIndex, u64>,
     names: BTreeMap<String, LinkIndex>,
     read_buf: ReadBuf,
     batch: RecvBatch,
@@ -67,6 +69,7 @@ impl DataPlane {
             tun,
             session: Session::new(config, seed, now),
             sockets: Vec::new(),
+            numbers: BTreeMap::new(),
             names: BTreeMap::new(),
             read_buf: ReadBuf::new(),
             batch: RecvBatch::new(RECEIVE_SLOTS),
@@ -177,7 +180,8 @@ impl DataPlane {
         if event.is_writable {
             self.resume_sending(link);
         }
-        if event.is_readable {
+        // An error that is not in the queue goes away by the next call only.
+        if event.is_readable || event.is_error {
             self.receive(link);
         }
     }
@@ -277,7 +281,8 @@ impl DataPlane {
     /// Closes a socket that is of no use any more.
     fn fail(&mut self, link: LinkIndex, error: &str, now: Instant) {
         if let Some(name) = self.detach(link, now) {
-            self.report(Report::SocketFailed { link: name, error: error.to_owned() });
+            let socket = self.number_of(link);
+            self.report(Report::SocketFailed { link: name, socket, error: error.to_owned() });
         }
     }
 
@@ -287,6 +292,8 @@ impl DataPlane {
             debug!(link = socket.name, %error, "cannot forget the socket");
         }
         self.session.handle_link_change(link, LinkChange::Closed, now);
+        // What happened until now was under this socket's number.
+        self.forward_events();
         Some(socket.name)
     }
 
@@ -296,11 +303,18 @@ impl DataPlane {
             trace!(?command, "command");
             match command {
                 Command::AddLink(link) => self.add_link(link, now),
-                Command::Attach { link, socket } => self.attach(&link, socket, now),
-                Command::Detach { link } => {
+                Command::Attach { link, number, socket } => {
+                    self.attach(&link, number, socket, now);
+                }
+                Command::Detach { link, attempt } => {
                     if let Some(&index) = self.names.get(&link) {
                         self.detach(index, now);
                     }
+                    self.report(Report::Detached { link, attempt });
+                }
+                Command::Renew(link) => {
+                    self.remove_link(&link.name, now);
+                    self.add_link(link, now);
                 }
                 Command::Remove { link } => self.remove_link(&link, now),
                 Command::Retune(link) => {
@@ -327,9 +341,10 @@ impl DataPlane {
         self.names.insert(name, index);
     }
 
-    fn attach(&mut self, link: &LinkConfig, socket: OwnedFd, now: Instant) {
+    fn attach(&mut self, link: &LinkConfig, number: u64, socket: OwnedFd, now: Instant) {
         let Some(&index) = self.names.get(&link.name) else { return };
         self.detach(index, now);
+        self.numbers.insert(index, number);
         let opened = LinkSocket::new(link.name.clone(), socket, self.clock);
         let added = opened.and_then(|socket| {
             self.poller
@@ -347,7 +362,8 @@ impl DataPlane {
                 self.session.handle_link_change(index, LinkChange::Opened, now);
             }
             Err(error) => {
-                self.report(Report::SocketFailed { link: link.name.clone(), error });
+                let link = link.name.clone();
+                self.report(Report::SocketFailed { link, socket: number, error });
             }
         }
     }
@@ -358,6 +374,7 @@ impl DataPlane {
         self.flush(now);
         self.detach(index, now);
         self.names.remove(name);
+        self.numbers.remove(&index);
     }
 
     fn replace_session(&mut self, config: SessionConfig, seed: [u8; 32], now: Instant) {
@@ -367,6 +384,7 @@ impl DataPlane {
             self.detach(LinkIndex(slot as u16), now);
         }
         self.names.clear();
+        self.numbers.clear();
         self.session = Session::new(config, seed, now);
     }
 
@@ -376,11 +394,12 @@ impl DataPlane {
                 Event::SessionUp => Report::SessionUp,
                 Event::SessionDown => Report::SessionDown,
                 Event::LinkUp { link } => {
-                    let remote = self.remote_of(link);
-                    Report::LinkUp { link: self.name_of(link), remote }
+                    let (socket, remote) = (self.number_of(link), self.remote_of(link));
+                    Report::LinkUp { link: self.name_of(link), socket, remote }
                 }
                 Event::LinkDown { link, reason } => {
-                    Report::LinkDown { link: self.name_of(link), reason }
+                    let socket = self.number_of(link);
+                    Report::LinkDown { link: self.name_of(link), socket, reason }
                 }
                 Event::LinkQuality { link, quality } => {
                     Report::LinkQuality { link: self.name_of(link), quality }
@@ -397,6 +416,11 @@ impl DataPlane {
     fn remote_of(&self, link: LinkIndex) -> Option<SocketAddr> {
         let stats = self.session.stats(self.now());
         stats.links.into_iter().find(|stats| stats.link == link)?.remote
+    }
+
+    /// Zero, which no socket has, for a link that had none yet.
+    fn number_of(&self, link: LinkIndex) -> u64 {
+        self.numbers.get(&link).copied().unwrap_or_default()
     }
 
     fn name_of(&self, link: LinkIndex) -> String {

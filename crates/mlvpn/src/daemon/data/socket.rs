@@ -15,6 +15,8 @@ pub(super) struct LinkSocket {
     /// Calls that failed, and datagrams that the network said did not arrive.
     pub(super) errors: u64,
     pending: Option<Pending>,
+    /// Where the peer is: the address of the last send.
+    peer: Option<SocketAddr>,
 }
 
 /// The rest of a batch.
@@ -39,12 +41,13 @@ pub(super) enum Progress {
 impl LinkSocket {
     pub(super) fn new(name: String, socket: OwnedFd, clock: Clock) -> Result<Self, String> {
         let udp = UdpSocket::from_fd(socket, true, clock).map_err(|error| error.to_string())?;
-        Ok(Self { name, udp, errors: 0, pending: None })
+        Ok(Self { name, udp, errors: 0, pending: None, peer: None })
     }
 
     /// Sends a batch. What the socket has no room for is kept; call [`Self::send_pending`] when it
     /// is writable, before anything else is sent.
     pub(super) fn send(&mut self, bytes: &[u8], segment_size: usize, to: SocketAddr) -> Progress {
+        self.peer = Some(to);
         let mut rest = bytes;
         while !rest.is_empty() {
             let outcome = self.udp.send_batch(rest, segment_size, to, Ecn::NotEct);
@@ -61,8 +64,9 @@ impl LinkSocket {
                 error => {
                     // As lost on the way; the link's keepalives will tell if that lasts.
                     debug!(link = self.name, %error, "datagram not sent");
-                    self.errors += 1;
-                    rest = &rest[segment_size.min(rest.len())..];
+                    let lost = lost_with(&error, rest.len(), segment_size);
+                    self.errors += lost.div_ceil(segment_size) as u64;
+                    rest = &rest[lost..];
                 }
             }
         }
@@ -77,17 +81,37 @@ impl LinkSocket {
         }
     }
 
-    /// Reads what the network said about datagrams sent before; returns the smallest MTU named.
+    /// Reads what the network said about datagrams sent before; returns the smallest MTU named for
+    /// the way to the peer.
     pub(super) fn drain_errors(&mut self) -> Option<u32> {
         let mut smallest = None;
         while let Ok(Some(error)) = self.udp.poll_error() {
             self.errors += 1;
             debug!(link = self.name, ?error, "the network reports");
-            if let SocketError::TooBig { mtu, .. } = error {
+            if let SocketError::TooBig { to, mtu } = error
+                && is_same_peer(self.peer, to)
+            {
                 smallest = Some(smallest.map_or(mtu, |known: u32| known.min(mtu)));
             }
         }
         smallest
+    }
+}
+
+/// Whether a report about a datagram to `to` is about the way to `peer`. Anybody may send reports;
+/// those that name another address are forged, or about a peer that has moved since.
+fn is_same_peer(peer: Option<SocketAddr>, to: SocketAddr) -> bool {
+    // The scope of an IPv6 address is not in a report.
+    peer.is_some_and(|peer| (peer.ip(), peer.port()) == (to.ip(), to.port()))
+}
+
+/// How many of the `rest` bytes of a batch are given up for an error: what a full queue or a
+/// missing route refuses once, it refuses again; what is wrong with one datagram, such as its
+/// size, need not be wrong with the next.
+fn lost_with(error: &SendError, rest: usize, segment_size: usize) -> usize {
+    match error {
+        SendError::NoBuffers | SendError::Unreachable(_) => rest,
+        _ => segment_size.min(rest),
     }
 }
 
@@ -98,4 +122,33 @@ fn is_socket_dead(error: &std::io::Error) -> bool {
     const ENODEV: i32 = 19;
     error.kind() == std::io::ErrorKind::AddrNotAvailable
         || matches!(error.raw_os_error(), Some(ENXIO | ENODEV))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Error;
+
+    use super::*;
+
+    #[test]
+    fn a_full_queue_and_a_missing_route_end_the_batch() {
+        for error in [SendError::NoBuffers, SendError::Unreachable(Error::other("no route"))] {
+            assert_eq!(lost_with(&error, 2_500, 1_000), 2_500);
+        }
+        for error in [SendError::TooBig, SendError::Forbidden(Error::other("no"))] {
+            assert_eq!(lost_with(&error, 2_500, 1_000), 1_000);
+            assert_eq!(lost_with(&error, 500, 1_000), 500);
+        }
+    }
+
+    #[test]
+    fn only_reports_about_the_present_peer_count() {
+        let at = |text: &str| text.parse::<SocketAddr>().unwrap();
+        let peer = Some(at("192.0.2.1:5080"));
+        assert!(is_same_peer(peer, at("192.0.2.1:5080")));
+        assert!(!is_same_peer(peer, at("192.0.2.1:5081")));
+        assert!(!is_same_peer(peer, at("192.0.2.2:5080")));
+        assert!(!is_same_peer(None, at("192.0.2.1:5080")));
+        assert!(is_same_peer(Some(at("[fe80::1%2]:1")), at("[fe80::1]:1")));
+    }
 }
