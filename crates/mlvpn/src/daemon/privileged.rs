@@ -4,6 +4,7 @@
 //! worker can only ask for a link of it, or report an event.
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::{Child, ExitStatus};
@@ -14,13 +15,14 @@ use mlvpn_io::clock::Clock;
 use mlvpn_io::poller::{Interest, Poller, Token};
 use mlvpn_io::tun::{Kind, Tun, TunOptions};
 use mlvpn_io::udp::{Pmtu, UdpOptions};
-use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use tracing::{debug, error, info, warn};
 
 use super::ipc::{Peer, Received, StartOrder, ToPrivileged, ToWorker, bytes_as_fd};
+use super::plan;
 use super::title::Title;
 use crate::cli::RunArgs;
-use crate::config::{self, Config, InterfaceKind, Parsed};
+use crate::config::{self, Config, Host, InterfaceKind, Link, Parsed};
 use crate::hook::{HookCall, HookEnvironment, HookEvent, HookRunner, StatusCommand};
 use crate::logging::{self, LogOptions};
 
@@ -31,7 +33,12 @@ const STOP_TIME: Duration = Duration::from_secs(5);
 /// How long the status command may take for the last events.
 const HOOK_TIME: Duration = Duration::from_secs(10);
 
-const SIGNALS: [i32; 4] = [SIGHUP, SIGINT, SIGTERM, SIGCHLD];
+/// Longest line for the service manager, in characters.
+const STATUS_CHARS: usize = 200;
+/// Messages of the worker that are handled before signals are looked at again.
+const BUDGET: usize = 64;
+
+const SIGNALS: [i32; 5] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGCHLD];
 const WORKER: Token = Token(SIGNALS.len());
 
 /// Runs the daemon until it is told to stop.
@@ -112,6 +119,21 @@ struct Supervisor {
 
 impl Supervisor {
     fn run(mut self, signals: &Signals) -> anyhow::Result<()> {
+        let watched = self.watch_worker(signals);
+        let status = match &watched {
+            Ok(status) => *status,
+            Err(error) => {
+                error!("{error:#}; ending");
+                let _ = self.child.kill();
+                self.child.wait().context("the worker cannot be waited for")?
+            }
+        };
+        let finished = self.finish(status);
+        watched.and(finished)
+    }
+
+    /// Does what the worker and signals want until the worker has ended.
+    fn watch_worker(&mut self, signals: &Signals) -> anyhow::Result<ExitStatus> {
         let clock = Clock::new();
         let mut poller = Poller::new(clock)?;
         for (index, stream) in signals.0.iter().enumerate() {
@@ -119,11 +141,11 @@ impl Supervisor {
         }
         poller.add(&self.peer, WORKER, Interest::Read)?;
         let mut events = Vec::new();
-        let status = loop {
+        loop {
             poller.wait(&mut events, self.stop_by)?;
             for event in &events {
                 if event.token == WORKER {
-                    if !self.hear_worker()? {
+                    if self.hear_worker()? == Heard::End {
                         poller.remove(&self.peer)?;
                     }
                     continue;
@@ -131,43 +153,46 @@ impl Supervisor {
                 signals.clear(event.token.0);
                 match SIGNALS[event.token.0] {
                     SIGHUP => self.reload(),
-                    SIGINT | SIGTERM => self.stop(clock.now_us()),
+                    SIGINT | SIGQUIT | SIGTERM => self.stop(clock.now_us()),
                     _ => {}
                 }
             }
             if let Some(status) = self.child.try_wait()? {
-                self.hear_worker()?;
-                break status;
+                while self.hear_worker()? == Heard::Some {}
+                return Ok(status);
             }
             if self.stop_by.is_some_and(|at| at <= clock.now_us()) {
                 warn!("the worker does not end; killing it");
                 self.child.kill()?;
                 self.stop_by = None;
             }
-        };
-        self.finish(status)
+        }
     }
 
-    /// Does what the worker asked for; `false` when it is gone.
-    fn hear_worker(&mut self) -> anyhow::Result<bool> {
-        loop {
+    /// Does what the worker asked for, but not without an end.
+    fn hear_worker(&mut self) -> anyhow::Result<Heard> {
+        for _ in 0..BUDGET {
             match self.peer.receive::<ToPrivileged>() {
                 Ok(Some(Received { message, .. })) => self.handle(message),
-                Ok(None) => return Ok(false),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
-                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(false),
-                Err(error) => {
-                    self.child.kill()?;
-                    return Err(error).context("the worker is unintelligible");
+                Ok(None) => return Ok(Heard::End),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return Ok(Heard::Nothing);
                 }
+                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {
+                    return Ok(Heard::End);
+                }
+                Err(error) => return Err(error).context("the worker is unintelligible"),
             }
         }
+        Ok(Heard::Some)
     }
 
     fn handle(&mut self, message: ToPrivileged) {
         match message {
             ToPrivileged::Ready => notify(&[sd_notify::NotifyState::Ready]),
-            ToPrivileged::Status { text } => notify(&[sd_notify::NotifyState::Status(&text)]),
+            ToPrivileged::Status { text } => {
+                notify(&[sd_notify::NotifyState::Status(&status_line(&text))]);
+            }
             ToPrivileged::SetMtu { mtu } => self.set_mtu(mtu),
             ToPrivileged::Hook { event, link } => self.tell_hook(event, link),
             ToPrivileged::OpenLink { link, attempt, bind } => {
@@ -189,12 +214,10 @@ impl Supervisor {
     }
 
     /// Opens a socket for a link of the configuration.
-    fn open_link(&self, name: &str, bind: std::net::SocketAddr) -> anyhow::Result<OwnedFd> {
+    fn open_link(&self, name: &str, bind: SocketAddr) -> anyhow::Result<OwnedFd> {
         let link = self.config.links.iter().find(|link| link.name == name);
         let link = link.with_context(|| format!("there is no link {name}"))?;
-        if bind.port() != link.bind_port.unwrap_or(0) {
-            bail!("the port {} is not that of link {name}", bind.port());
-        }
+        check_bind(link, bind)?;
         let options = UdpOptions {
             device: link.bind_dev.clone(),
             mark: link.bind_fib,
@@ -216,10 +239,9 @@ impl Supervisor {
     }
 
     fn tell_hook(&mut self, event: HookEvent, link: Option<String>) {
-        match (event, &link) {
-            (HookEvent::LinkUp, Some(link)) => self.links_up.push(link.clone()),
-            (HookEvent::LinkDown, Some(link)) => self.links_up.retain(|up| up != link),
-            _ => {}
+        if !note_event(&mut self.links_up, &self.config.links, event, link.as_deref()) {
+            warn!(?event, ?link, "the worker tells of an event that cannot be; not passed on");
+            return;
         }
         let Some(hooks) = &self.hooks else { return };
         let call = HookCall {
@@ -260,7 +282,7 @@ impl Supervisor {
         }
         let file = bytes_as_fd(&bytes)?;
         self.peer.send(&ToWorker::Reload, &[file.as_fd()])?;
-        self.config = config;
+        self.config = plan::keep_fixed(&self.config, config);
         Ok(())
     }
 
@@ -275,7 +297,7 @@ impl Supervisor {
 
     /// The worker has ended: tell the status command what is no longer up, and clean up.
     fn finish(mut self, status: ExitStatus) -> anyhow::Result<()> {
-        let up = std::mem::take(&mut self.links_up);
+        let up = self.links_up.clone();
         for link in &up {
             self.tell_hook(HookEvent::LinkDown, Some(link.clone()));
         }
@@ -292,6 +314,71 @@ impl Supervisor {
         }
         bail!("the worker ended: {status}; the log says why")
     }
+}
+
+/// What [`Supervisor::hear_worker`] found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Heard {
+    /// All that there was.
+    Nothing,
+    /// Some; there may be more.
+    Some,
+    /// The worker is gone.
+    End,
+}
+
+/// Refuses an address that the configuration does not have for a link's socket. Which address the
+/// name of a host has is the worker's word.
+fn check_bind(link: &Link, bind: SocketAddr) -> anyhow::Result<()> {
+    if bind.port() != link.bind_port.unwrap_or(0) {
+        bail!("the port {} is not that of link {}", bind.port(), link.name);
+    }
+    let is_configured = match &link.bind_host {
+        None => bind.ip().is_unspecified(),
+        Some(Host::Address(address)) => bind.ip() == *address,
+        Some(Host::Name(_)) => true,
+    };
+    if !is_configured {
+        bail!("the address {} is not that of link {}", bind.ip(), link.name);
+    }
+    Ok(())
+}
+
+/// Keeps account of the links that are up. `false`: there can be no such event. A link that was
+/// up may go down after the configuration has lost it.
+fn note_event(
+    links_up: &mut Vec<String>,
+    links: &[Link],
+    event: HookEvent,
+    link: Option<&str>,
+) -> bool {
+    let is_configured = |name: &str| links.iter().any(|link| link.name == name);
+    let is_up = |name: &str| links_up.iter().any(|up| up == name);
+    match (event, link) {
+        (HookEvent::LinkUp | HookEvent::LinkDown, Some(name))
+            if !is_configured(name) && !is_up(name) =>
+        {
+            false
+        }
+        (HookEvent::LinkUp, Some(name)) => {
+            if !is_up(name) {
+                links_up.push(name.to_owned());
+            }
+            true
+        }
+        (HookEvent::LinkDown, Some(name)) => {
+            links_up.retain(|up| up != name);
+            true
+        }
+        (HookEvent::TunnelUp | HookEvent::TunnelDown, link) => link.is_none(),
+        (HookEvent::LinkUp | HookEvent::LinkDown, None) => false,
+    }
+}
+
+/// One line for the service manager, which takes every line for a statement of its own.
+fn status_line(text: &str) -> String {
+    let visible = |c: char| if c.is_control() { ' ' } else { c };
+    text.chars().take(STATUS_CHARS).map(visible).collect()
 }
 
 /// Says what is missing before anything fails half way.
@@ -392,5 +479,58 @@ fn remove_control_socket(config: &Config) {
 fn notify(state: &[sd_notify::NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(state) {
         debug!(%error, "the service manager was not told");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn link(extra: &str) -> Link {
+        let text = format!(
+            "[general]\nmode = \"client\"\npassword = \"{}\"\n\
+             [l]\nremotehost = \"192.0.2.1\"\nremoteport = 1\n{extra}",
+            "x".repeat(40)
+        );
+        config::parse("t", text.as_bytes()).unwrap().config.links.remove(0)
+    }
+
+    fn is_allowed(extra: &str, bind: &str) -> bool {
+        check_bind(&link(extra), bind.parse().unwrap()).is_ok()
+    }
+
+    #[test]
+    fn a_socket_is_bound_as_configured_only() {
+        assert!(is_allowed("", "0.0.0.0:0") && is_allowed("", "[::]:0"));
+        assert!(!is_allowed("", "192.0.2.9:0") && !is_allowed("", "0.0.0.0:53"));
+        let literal = "bindhost = \"192.0.2.9\"\nbindport = 7\n";
+        assert!(is_allowed(literal, "192.0.2.9:7"));
+        assert!(!is_allowed(literal, "192.0.2.9:8") && !is_allowed(literal, "192.0.2.8:7"));
+        assert!(!is_allowed(literal, "0.0.0.0:7"));
+        assert!(is_allowed("bindhost = \"host.test\"\n", "192.0.2.8:0"));
+    }
+
+    #[test]
+    fn the_status_command_is_told_of_links_that_there_are() {
+        let (mut up, links) = (Vec::new(), [link("")]);
+        let mut note = |links: &[Link], event, link| {
+            let is_noted = note_event(&mut up, links, event, link);
+            (is_noted, up.len())
+        };
+        assert_eq!(note(&links, HookEvent::LinkUp, Some("$(reboot)")), (false, 0));
+        assert_eq!(note(&links, HookEvent::LinkUp, None), (false, 0));
+        assert_eq!(note(&links, HookEvent::TunnelUp, Some("l")), (false, 0));
+        assert_eq!(note(&links, HookEvent::TunnelUp, None), (true, 0));
+        assert_eq!(note(&links, HookEvent::LinkUp, Some("l")), (true, 1));
+        assert_eq!(note(&links, HookEvent::LinkUp, Some("l")), (true, 1));
+        // The configuration has lost the link: it may still go down, once.
+        assert_eq!(note(&[], HookEvent::LinkDown, Some("l")), (true, 0));
+        assert_eq!(note(&[], HookEvent::LinkDown, Some("l")), (false, 0));
+    }
+
+    #[test]
+    fn the_service_manager_gets_one_short_line() {
+        assert_eq!(status_line("up\nMAINPID=1\r\0"), "up MAINPID=1  ");
+        assert_eq!(status_line(&"\u{e9}".repeat(300)), "\u{e9}".repeat(200));
     }
 }
