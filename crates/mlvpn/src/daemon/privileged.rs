@@ -3,6 +3,8 @@
 //! It never reads a byte from the network. It acts on the configuration that it read itself; the
 //! worker can only ask for a link of it, or report an event.
 
+mod rights;
+
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
@@ -13,7 +15,7 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow, bail};
 use mlvpn_io::clock::Clock;
 use mlvpn_io::poller::{Interest, Poller, Token};
-use mlvpn_io::tun::{Kind, Tun, TunOptions};
+use mlvpn_io::tun::Tun;
 use mlvpn_io::udp::{Pmtu, UdpOptions};
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use tracing::{debug, error, info, warn};
@@ -22,9 +24,10 @@ use super::ipc::{Peer, Received, StartOrder, ToPrivileged, ToWorker, bytes_as_fd
 use super::plan;
 use super::title::Title;
 use crate::cli::RunArgs;
-use crate::config::{self, Config, Host, InterfaceKind, Link, Parsed};
+use crate::config::{self, Config, Host, Link, Parsed};
 use crate::hook::{HookCall, HookEnvironment, HookEvent, HookRunner, StatusCommand};
 use crate::logging::{self, LogOptions};
+use rights::{check_rights, open_tun, worker_user};
 
 /// Room in the kernel for bursts, per socket and direction.
 const SOCKET_BUFFER: usize = 4 << 20;
@@ -379,56 +382,6 @@ fn note_event(
 fn status_line(text: &str) -> String {
     let visible = |c: char| if c.is_control() { ' ' } else { c };
     text.chars().take(STATUS_CHARS).map(visible).collect()
-}
-
-/// Says what is missing before anything fails half way.
-fn check_rights(args: &RunArgs) -> anyhow::Result<()> {
-    let is_root = nix::unistd::geteuid().is_root();
-    let can_administer =
-        caps::has_cap(None, caps::CapSet::Effective, caps::Capability::CAP_NET_ADMIN);
-    if !can_administer.unwrap_or(is_root) {
-        bail!(
-            "the right to administer the network is missing (CAP_NET_ADMIN), which opening the \
-             tunnel interface needs; start mlvpn as root"
-        );
-    }
-    if !is_root || args.run_as_root {
-        return Ok(());
-    }
-    let user = worker_user(args).unwrap_or_default();
-    match nix::unistd::User::from_name(&user) {
-        Ok(Some(found)) if !found.uid.is_root() => Ok(()),
-        Ok(Some(_)) => bail!("--user {user} is root; choose another, or --yes-run-as-root"),
-        Ok(None) => bail!(
-            "there is no user {user} to run the worker as; create it \
-             (useradd --system --no-create-home --shell /usr/sbin/nologin {user}), \
-             name another one with --user, or run it as root with --yes-run-as-root"
-        ),
-        Err(error) => bail!("cannot look up user {user}: {error}"),
-    }
-}
-
-/// The user of the worker; none when it keeps the rights that it has.
-fn worker_user(args: &RunArgs) -> Option<String> {
-    let drops = nix::unistd::geteuid().is_root() && !args.run_as_root;
-    drops.then(|| args.user.clone().unwrap_or_else(|| "mlvpn".to_owned()))
-}
-
-fn open_tun(config: &Config) -> anyhow::Result<Tun> {
-    let interface = &config.general.interface;
-    let kind = match interface.kind {
-        InterfaceKind::Tun => Kind::Tun,
-        InterfaceKind::Tap => Kind::Tap,
-    };
-    let options = TunOptions { name: Some(interface.name.clone()), kind, ..TunOptions::default() };
-    Tun::open(&options).with_context(|| {
-        let hint = if std::path::Path::new("/dev/net/tun").exists() {
-            "is another program using it?"
-        } else {
-            "there is no /dev/net/tun; run: modprobe tun"
-        };
-        format!("cannot open the interface {} ({hint})", interface.name)
-    })
 }
 
 fn start_worker(args: &RunArgs, bytes: &[u8], tun: &Tun) -> anyhow::Result<(Peer, Child)> {

@@ -2,12 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use mlvpn_io::clock::unix_time;
 use mlvpn_proto::drop::DropReason;
 use mlvpn_proto::handshake::v1::LinkState as ProtoState;
-use mlvpn_proto::{DownReason, LinkStats, Quality};
+use mlvpn_proto::{DownReason, Instant, LinkStats, Quality};
 use tokio::sync::watch;
 
 use super::super::data::Stats;
@@ -24,7 +23,8 @@ pub(super) struct StatusBoard {
     current: StatusSnapshot,
     down_reasons: BTreeMap<String, DownReason>,
     sender: Snapshots,
-    started: u64,
+    /// When the first numbers came, on the data thread's clock.
+    started: Option<Instant>,
 }
 
 impl StatusBoard {
@@ -37,7 +37,7 @@ impl StatusBoard {
         };
         current.tuntap = TuntapStatus { kind, name: interface, mtu };
         let (sender, _) = watch::channel(Arc::new(current.clone()));
-        Self { current, down_reasons: BTreeMap::new(), sender, started }
+        Self { current, down_reasons: BTreeMap::new(), sender, started: None }
     }
 
     pub(super) fn subscribe(&self) -> watch::Receiver<Arc<StatusSnapshot>> {
@@ -65,8 +65,8 @@ impl StatusBoard {
         stats: &Stats,
     ) {
         let session = &stats.session;
-        self.current.uptime =
-            Duration::from_secs(unix_time().as_secs().saturating_sub(self.started));
+        let started = *self.started.get_or_insert(stats.now);
+        self.current.uptime = stats.now.saturating_since(started);
         let mut drops: BTreeMap<_, _> =
             session.drops.iter().map(|(reason, n)| (reason.as_str().to_owned(), n)).collect();
         drops.insert("tun_write_failed".to_owned(), stats.tun.failed_writes);
