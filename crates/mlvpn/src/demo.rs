@@ -5,8 +5,8 @@
 //!  TCP, ping ── mlvpn0 ── mlvpn ── dsl1, dsl2 ... ── mlvpn ── mlvpn0 ── TCP
 //! ```
 //!
-//! [`lines`] says what the lines are, [`tunnel`] runs the two daemons, [`bench`] measures through them,
-//! [`live`] shows it meanwhile and [`outcome`] afterwards; [`rights`] makes do without root.
+//! `lines` says what the lines are, `tunnel` runs the two daemons, `bench` measures through them,
+//! `live` shows it meanwhile and `outcome` afterwards; `rights` makes do without root.
 
 mod bench;
 mod interrupt;

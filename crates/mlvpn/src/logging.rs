@@ -17,7 +17,7 @@ mod throttle;
 mod token;
 
 pub use throttle::Throttle;
-pub use token::{TOKENS, TokenName};
+pub use token::{REORDER, RTT, TOKENS, TokenName, WRR};
 
 /// What the command line says about the log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

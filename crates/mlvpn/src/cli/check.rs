@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use crate::config::{self, Config, Findings, InterfaceKind, Link, Mode, Reorder};
+use crate::hook::StatusCommand;
 
 /// Prints what there is to say about `file`: findings to standard error, the summary to standard output.
 pub(super) fn run(file: &Path) -> ExitCode {
@@ -12,6 +13,7 @@ pub(super) fn run(file: &Path) -> ExitCode {
         Ok(parsed) => {
             show(&parsed.warnings);
             print!("{}", summary(&parsed.config));
+            warn_of_status_command(&parsed.config);
             println!("{}: {}", file.display(), verdict(&parsed.warnings));
             ExitCode::SUCCESS
         }
@@ -27,6 +29,14 @@ pub(super) fn run(file: &Path) -> ExitCode {
 pub(super) fn show(findings: &Findings) {
     let is_plain = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
     eprint!("{}", findings.render(!is_plain && std::io::stderr().is_terminal()));
+}
+
+/// The script is no part of the file, but without it the daemon does not start.
+fn warn_of_status_command(config: &Config) {
+    let command = config.general.status_command.as_deref().map(StatusCommand::new);
+    if let Some(Err(error)) = command {
+        eprintln!("mlvpn: on this machine mlvpn would not start: {error}");
+    }
 }
 
 fn verdict(findings: &Findings) -> String {
@@ -89,9 +99,12 @@ fn line(link: &Link, config: &Config) -> String {
         parts.push(format!("through {device}"));
     }
     if let Some(fib) = link.bind_fib {
-        parts.push(format!("table or mark {fib}"));
+        let what = if cfg!(target_os = "linux") { "firewall mark" } else { "routing table" };
+        parts.push(format!("{what} {fib}"));
     }
-    parts.push(rate(link, config));
+    if !link.fallback_only {
+        parts.push(rate(link, config));
+    }
     parts.push(format!("down after {} s", link.timeout.as_secs()));
     if let Some(percent) = link.loss_tolerance {
         parts.push(format!("up to {percent} % loss"));

@@ -251,7 +251,10 @@ impl Worker {
                 self.mtu.on_reported(&link, mtu, Instant::now());
                 self.apply_mtu();
             }
-            Report::Stats(stats) => self.board.publish(&self.config, &self.links, &stats),
+            Report::Stats(stats) => {
+                status::log_numbers(&stats.session);
+                self.board.publish(&self.config, &self.links, &stats);
+            }
             Report::Ended(_) => unreachable!("handled by the caller"),
         }
     }
@@ -372,7 +375,14 @@ impl Worker {
         self.apply_mtu();
         self.board.on_reload(&self.config);
         self.update_title();
-        info!(?changes, replaces, "configuration reloaded");
+        info!(
+            added = changes.added.join(" "),
+            removed = changes.removed.join(" "),
+            reattached = changes.reattached.join(" "),
+            retuned = changes.retuned.join(" "),
+            new_session = replaces,
+            "configuration reloaded"
+        );
         Ok(())
     }
 

@@ -6,13 +6,15 @@ use std::sync::Arc;
 use mlvpn_io::clock::unix_time;
 use mlvpn_proto::drop::DropReason;
 use mlvpn_proto::handshake::v1::LinkState as ProtoState;
-use mlvpn_proto::{DownReason, Instant, LinkStats, Quality};
+use mlvpn_proto::{DownReason, Instant, LinkStats, Quality, SessionStats};
 use tokio::sync::watch;
+use tracing::debug;
 
 use super::super::data::Stats;
 use super::super::links::LinkControl;
 use super::{Snapshots, host_text};
 use crate::config::{Config, InterfaceKind, Link, Mode as ConfigMode, Reorder};
+use crate::logging::{REORDER, RTT, WRR};
 use crate::status::{
     Attachment, LinkLimits, LinkQuality, LinkState, LinkStatus, LinkTraffic, Mode, ReorderStatus,
     SessionCounters, StatusSnapshot, TuntapKind, TuntapStatus,
@@ -146,6 +148,27 @@ impl StatusBoard {
             last_packet_unix,
             socket_errors: stats.socket_errors.get(&link.name).copied().unwrap_or(0),
         }
+    }
+}
+
+/// Writes the numbers to the log, for those who asked for them with `-D`.
+pub(super) fn log_numbers(session: &SessionStats) {
+    let reorder = &session.resequencer;
+    debug!(
+        target: REORDER,
+        held = reorder.held,
+        wait_ms = reorder.wait.as_millis(),
+        in_order = reorder.in_order,
+        proven_lost = reorder.proven_lost,
+        deadline = reorder.deadline,
+        overflow = reorder.overflow,
+        late = reorder.late,
+    );
+    for link in &session.links {
+        let (name, srtt, rttvar) = (&link.name, link.srtt, link.rttvar);
+        debug!(target: RTT, link = name, ?srtt, ?rttvar, loss_percent = link.loss_percent);
+        let sent = link.sent.bytes;
+        debug!(target: WRR, link = name, weight = link.weight, sent, is_used = link.is_used);
     }
 }
 
