@@ -102,9 +102,7 @@ fn line(link: &Link, config: &Config) -> String {
         let what = if cfg!(target_os = "linux") { "firewall mark" } else { "routing table" };
         parts.push(format!("{what} {fib}"));
     }
-    if !link.fallback_only {
-        parts.push(rate(link, config));
-    }
+    parts.extend(rate(link, config));
     parts.push(format!("down after {} s", link.timeout.as_secs()));
     if let Some(percent) = link.loss_tolerance {
         parts.push(format!("up to {percent} % loss"));
@@ -131,18 +129,21 @@ fn ends(link: &Link) -> String {
 }
 
 /// The rate in the unit that providers use, to reveal who meant bits, and the share that follows from it.
-fn rate(link: &Link, config: &Config) -> String {
-    let others = || config.links.iter().filter(|l| l.fallback_only == link.fallback_only);
+fn rate(link: &Link, config: &Config) -> Option<String> {
+    if link.fallback_only {
+        return link.bandwidth_upload.map(|bytes| format!("sends {} Mbit/s", megabits(bytes)));
+    }
+    let others = || config.links.iter().filter(|l| !l.fallback_only);
     let total: Option<u128> =
         others().map(|l| l.bandwidth_upload.map(u128::from)).sum::<Option<u128>>();
-    match (link.bandwidth_upload, total) {
+    Some(match (link.bandwidth_upload, total) {
         (Some(bytes), Some(total)) => format!(
             "sends {} Mbit/s, {} % of the traffic",
             megabits(bytes),
             (u128::from(bytes) * 100 + total / 2) / total
         ),
         _ => format!("1/{} of the traffic", others().count()),
-    }
+    })
 }
 
 /// Bytes per second as Mbit/s with one decimal.
@@ -170,7 +171,7 @@ mod tests {
           order    restored, waiting as long as the links differ
           link     a: any address to 192.0.2.1 port 5080, sends 24.0 Mbit/s, 75 % of the traffic, down after 60 s
           link     b: any address to vpn.example port 5081, through wwan0, sends 8.0 Mbit/s, 25 % of the traffic, down after 60 s
-          link     c: any address to 192.0.2.1 port 5082, sends 1.0 Mbit/s, 100 % of the traffic, down after 60 s, only while no other link is usable
+          link     c: any address to 192.0.2.1 port 5082, sends 1.0 Mbit/s, down after 60 s, only while no other link is usable
           filter   a: udp port 5060
         ");
     }
