@@ -102,7 +102,7 @@ fn one_direction_can_be_cut() {
     link.cut_direction(Direction::Up).unwrap();
     let ping = Ping::to(lab.server_v4()).count(2).timeout(Duration::from_millis(50));
     assert_eq!(ping.run(lab.client()).unwrap().answered(), 0);
-    wait_for("two requests", || link.traffic().unwrap().up.cut == 2);
+    wait_for("two requests", || link.traffic().unwrap().up.cut >= 2);
     assert_eq!(link.traffic().unwrap().down.offered, 0);
 }
 

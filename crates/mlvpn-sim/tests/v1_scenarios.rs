@@ -257,6 +257,35 @@ fn a_lossy_link_is_taken_out_of_the_balancing_and_comes_back() {
 }
 
 #[test]
+fn a_slow_link_is_taken_out_of_the_balancing_and_comes_back() {
+    let good = LinkSpec::new(20.0, 10);
+    let limit = millis(200);
+    let tunnel = Tunnel::over(links(&[good, good]))
+        .with_link(0, |link| link.latency_tolerance = Some(limit));
+    let mut world = tunnel.start_up(1);
+    world.udp(Side::Server, 1_000, 8.0);
+    world.udp(Side::Client, 1_000, 8.0);
+    world.run_for(secs(2));
+    world.set_link(0, &WanLink::symmetric(LinkSpec::new(20.0, 150)));
+    world.run_for(secs(30));
+    let slow = |event: &Event| matches!(event, Event::LinkQuality { quality: Quality::Slow, .. });
+    for side in [Side::Client, Side::Server] {
+        assert_eq!(count_events(&world, side, slow), 1, "{side:?}: {:?}", world.events());
+    }
+    let carried = |world: &World<SessionEndpoint>| {
+        world.network().counters(0, Direction::Down).delivered_bytes
+    };
+    let before = carried(&world);
+    world.run_for(secs(2));
+    assert!(carried(&world) - before < 10_000, "data still goes over the slow link");
+    world.set_link(0, &WanLink::symmetric(good));
+    world.run_for(secs(30));
+    let before = carried(&world);
+    world.run_for(secs(2));
+    assert!(carried(&world) - before > 500_000, "the link is not used again");
+}
+
+#[test]
 fn either_end_may_crash_and_is_back_within_seconds() {
     for side in [Side::Client, Side::Server] {
         let tunnel = Tunnel::over(links(&[LinkSpec::new(20.0, 10), LinkSpec::new(20.0, 20)]));

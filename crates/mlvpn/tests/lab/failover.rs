@@ -15,8 +15,8 @@ tests![
     a_tunnel_without_any_link_recovers_with_the_first_one,
 ];
 
-/// Seconds until a cut link is down: as short as a busy machine allows.
-const TIMEOUT_S: u64 = 4;
+/// Seconds until a cut link is down; a busy machine may hold the other one up for nearly as long.
+const TIMEOUT_S: u64 = 8;
 
 fn arrived_at_client(lab: &Lab, link: &str) -> u64 {
     lab.link(link).delivered_bytes().unwrap().0
