@@ -31,7 +31,12 @@ const MIN_LENGTH: usize = 16;
 /// Fewest different bytes in a password that is not called weak.
 const MIN_DISTINCT: usize = 8;
 /// Passwords of example configurations.
-const EXAMPLES: [&str; 3] = ["pleasechangeme!", "changeme", "password"];
+const EXAMPLES: [&str; 4] = [
+    "pleasechangeme!",
+    "changeme",
+    "password",
+    "apoziecxjvpoxkvpzeoirjdskpoezroizepzdlpojfoiezjrzanzaoinzoi",
+];
 
 /// Why a password is easy to guess; `None` if nothing speaks against it.
 ///
@@ -42,7 +47,7 @@ pub(super) fn weakness(password: &str) -> Option<&'static str> {
     password.bytes().for_each(|b| seen[usize::from(b)] = true);
     let distinct = seen.iter().filter(|s| **s).count();
     if EXAMPLES.iter().any(|e| password.eq_ignore_ascii_case(e)) {
-        Some("it is the one of the example files")
+        Some("it is published in an example")
     } else if password.len() < MIN_LENGTH {
         Some("it is shorter than 16 characters")
     } else if distinct < MIN_DISTINCT {

@@ -48,7 +48,7 @@ fn warnings(text: &str) -> Vec<String> {
 }
 
 #[test]
-fn the_server_of_the_how_to_is_read_with_warnings_about_retired_keys_only() {
+fn the_server_of_the_how_to_is_read_with_warnings_about_retired_keys_and_its_password() {
     let config = good(SERVER_OF_THE_HOW_TO);
     let general = &config.general;
     assert_eq!(general.mode, Mode::Server);
@@ -62,7 +62,8 @@ fn the_server_of_the_how_to_is_read_with_warnings_about_retired_keys_only() {
     assert_eq!(ports, [("dsl1", Some(5080)), ("dsl2", Some(5081))]);
     assert_eq!(config.links[0].bandwidth_upload, Some(1_468_006));
     let warnings = warnings(SERVER_OF_THE_HOW_TO);
-    assert_eq!(warnings.len(), 4, "{warnings:#?}");
+    assert_eq!(warnings.len(), 5, "{warnings:#?}");
+    assert!(warnings.iter().any(|text| text.contains("published")), "{warnings:#?}");
     assert!(warnings[0].starts_with("mlvpn.conf:3: `protocol` is a key of mlvpn 1.x"));
 }
 
