@@ -13,6 +13,7 @@ tests![
     filters_bind_packets_to_a_link_as_long_as_it_is_up,
     a_fallback_link_carries_nothing_until_the_other_one_dies,
     a_tunnel_without_any_link_recovers_with_the_first_one,
+    a_link_with_a_port_of_its_own_is_opened_again_on_it,
 ];
 
 /// Seconds until a cut link is down; a busy machine may hold the other one up for nearly as long.
@@ -129,4 +130,22 @@ fn a_tunnel_without_any_link_recovers_with_the_first_one() {
     tunnel.client.wait_for_link("dsl2", "connected");
     tunnel.wait_for_echo(SERVER_V4);
     assert_ne!(tunnel.client.link("dsl1")["status"], "connected");
+}
+
+fn a_link_with_a_port_of_its_own_is_opened_again_on_it() {
+    let lab = two_links();
+    let mut plan = Plan::over(&lab).both("general", "timeout", TIMEOUT_S);
+    plan.client.set("dsl1", "bindport", 5_099);
+    let tunnel = plan.start(&lab);
+    lab.link("dsl1").cut().unwrap();
+    wait_until_down(&tunnel, "dsl1");
+    // Time for the client to try another socket while the link is dead.
+    tunnel.move_bytes(3_000_000);
+    lab.link("dsl1").restore().unwrap();
+    tunnel.wait_until_up();
+    assert_eq!(tunnel.client.link("dsl1")["bindport"], "5099");
+    tunnel.move_bytes(1_000_000);
+    let disconnects = tunnel.client.disconnects("dsl1");
+    tunnel.move_bytes(5_000_000);
+    assert_eq!(tunnel.client.disconnects("dsl1"), disconnects, "no late attempt replaces it");
 }
