@@ -422,6 +422,7 @@ fn a_blocked_socket_keeps_its_packets_and_a_full_queue_drops_by_name() {
     let delivered = received(&mut pair.server);
     let dropped = pair.client.stats(pair.now).drops.of(DropReason::TransmitQueueFull);
     assert_eq!(delivered.len() as u64 + dropped, 3_000);
+    assert_eq!(pair.client.stats(pair.now).from_tun.packets, delivered.len() as u64);
     assert_eq!(ids(&delivered), ids(&sent[..delivered.len()]), "what was kept is in order");
 }
 

@@ -71,10 +71,10 @@ impl Session {
         let mut bytes = self.pool.take();
         bytes.extend_from_slice(packet);
         let queued = QueuedPacket { seq: self.next_seq, bytes };
-        self.counters.from_tun.count(packet.len());
         // A number is used only for what is really queued: a hole would be waited for.
         if self.queue(slot, queued) {
             self.next_seq = self.next_seq.next();
+            self.counters.from_tun.count(packet.len());
         }
     }
 
