@@ -81,6 +81,8 @@ pub struct Fragment {
     pub offset: u16,
     /// Whether further fragments follow this one (the MF or M flag).
     pub more: bool,
+    /// The identification that all fragments of a packet share: 16 bits in IPv4, 32 in IPv6.
+    pub id: u32,
 }
 
 /// Identifies the flow of an IP packet: packets with the same key should stay in order.
@@ -255,8 +257,11 @@ fn parse_ipv4(bytes: &[u8]) -> Result<Packet<'_>, Malformed> {
     }
     let bytes = bytes.get(..total_len).ok_or(Malformed::TotalLength)?;
     let flags_and_offset = u16::from_be_bytes([header[6], header[7]]);
-    let fragment =
-        Fragment { offset: (flags_and_offset & 0x1fff) << 3, more: flags_and_offset & 0x2000 != 0 };
+    let fragment = Fragment {
+        offset: (flags_and_offset & 0x1fff) << 3,
+        more: flags_and_offset & 0x2000 != 0,
+        id: u32::from(u16::from_be_bytes([header[4], header[5]])),
+    };
     Ok(Packet {
         bytes,
         source: ipv4_address(header, 12),
@@ -314,7 +319,8 @@ fn walk_extension_headers(bytes: &[u8]) -> Result<HeaderChain, Malformed> {
         chain.payload_offset += header_len;
         if !is_options {
             let field = u16::from_be_bytes([header[2], header[3]]);
-            let fragment = Fragment { offset: field & 0xfff8, more: field & 1 != 0 };
+            let id = u32::from_be_bytes([header[4], header[5], header[6], header[7]]);
+            let fragment = Fragment { offset: field & 0xfff8, more: field & 1 != 0, id };
             // An "atomic fragment" (RFC 6946) is a whole packet, whatever its header is called.
             if fragment.offset > 0 || fragment.more {
                 chain.fragment = Some(fragment);

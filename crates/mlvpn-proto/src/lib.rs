@@ -10,6 +10,7 @@
 //! | [`epochs`] | the keys of a session, from one handshake to the next |
 //! | [`path`] | what is measured about one link |
 //! | [`scheduler`], [`filter`] | which link carries a packet |
+//! | [`flow`] | which packets in the tunnel belong together, and what they are |
 //! | [`delay`], [`resequencer`] | how the order is restored at the other end |
 //! | [`ip`], [`icmp`] | the packets in the tunnel |
 //! | [`event`], [`stats`], [`mod@drop`] | what the owner gets to know |
@@ -23,6 +24,7 @@ pub mod drop;
 pub mod epochs;
 pub mod event;
 pub mod filter;
+pub mod flow;
 pub mod handshake;
 pub mod icmp;
 pub mod id;

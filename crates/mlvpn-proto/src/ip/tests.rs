@@ -66,8 +66,8 @@ fn only_a_first_fragment_shows_ports_and_no_fragment_has_them_in_its_flow() {
     let mut second = tcp4();
     second[6..8].copy_from_slice(&[0, 5]);
     let (first, second) = (Packet::parse(&first).unwrap(), Packet::parse(&second).unwrap());
-    assert_eq!(first.fragment(), Some(Fragment { offset: 0, more: true }));
-    assert_eq!(second.fragment(), Some(Fragment { offset: 40, more: false }));
+    assert_eq!(first.fragment(), Some(Fragment { offset: 0, more: true, id: 1 }));
+    assert_eq!(second.fragment(), Some(Fragment { offset: 40, more: false, id: 1 }));
     assert_eq!(first.ports(), Some((1000, 80)));
     assert_eq!(second.ports(), None);
     assert_eq!(second.tcp_flags(), None);
@@ -101,11 +101,11 @@ fn ipv6_fragments_are_recognised() {
     };
     let (first, last, atomic) = (fragment([0, 1]), fragment([0x05, 0xa8]), fragment([0, 0]));
     let first = Packet::parse(&first).unwrap();
-    assert_eq!(first.fragment(), Some(Fragment { offset: 0, more: true }));
+    assert_eq!(first.fragment(), Some(Fragment { offset: 0, more: true, id: 1 }));
     assert_eq!(first.ports(), Some((53, 4096)));
     assert_eq!(first.flow_key().ports, None);
     let last = Packet::parse(&last).unwrap();
-    assert_eq!(last.fragment(), Some(Fragment { offset: 0x05a8, more: false }));
+    assert_eq!(last.fragment(), Some(Fragment { offset: 0x05a8, more: false, id: 1 }));
     assert_eq!(last.ports(), None);
     assert_eq!(Packet::parse(&atomic).unwrap().fragment(), None);
 }
