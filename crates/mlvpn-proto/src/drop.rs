@@ -27,11 +27,15 @@ pub enum DropReason {
     TransmitQueueFull,
     /// A second copy of a data packet.
     Duplicate,
+    /// The queue in front of the links held as much as it may; the longest lane lost its oldest packet.
+    QueueFull,
+    /// The packet waited longer than it should, and its sender is to slow down.
+    QueueDelay,
 }
 
 impl DropReason {
     /// All reasons, in the order of their discriminants.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::Malformed,
         Self::NotAuthentic,
         Self::Replayed,
@@ -43,6 +47,8 @@ impl DropReason {
         Self::NoPath,
         Self::TransmitQueueFull,
         Self::Duplicate,
+        Self::QueueFull,
+        Self::QueueDelay,
     ];
 
     /// The name under which it is counted.
@@ -60,6 +66,8 @@ impl DropReason {
             Self::NoPath => "no_path",
             Self::TransmitQueueFull => "transmit_queue_full",
             Self::Duplicate => "duplicate",
+            Self::QueueFull => "queue_full",
+            Self::QueueDelay => "queue_delay",
         }
     }
 }

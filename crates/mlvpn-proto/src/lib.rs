@@ -10,7 +10,7 @@
 //! | [`epochs`] | the keys of a session, from one handshake to the next |
 //! | [`path`] | what is measured about one link |
 //! | [`scheduler`], [`filter`] | which link carries a packet |
-//! | [`flow`] | which packets in the tunnel belong together, and what they are |
+//! | [`flow`], [`queue`] | which packets belong together; where they wait for a link, and when they are told to slow down |
 //! | [`delay`], [`resequencer`] | how the order is restored at the other end |
 //! | [`ip`], [`icmp`] | the packets in the tunnel |
 //! | [`event`], [`stats`], [`mod@drop`] | what the owner gets to know |
@@ -30,6 +30,7 @@ pub mod icmp;
 pub mod id;
 pub mod ip;
 pub mod path;
+pub mod queue;
 pub mod resequencer;
 pub mod scheduler;
 pub mod session;
