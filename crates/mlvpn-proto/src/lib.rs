@@ -11,7 +11,8 @@
 //! | [`path`] | what is measured about one link |
 //! | [`scheduler`], [`filter`] | which link carries a packet |
 //! | [`flow`], [`queue`] | which packets belong together; where they wait for a link, and when they are told to slow down |
-//! | [`delay`], [`resequencer`] | how the order is restored at the other end |
+//! | [`delay`], [`resequencer`] | how version 1 restores the order at the other end |
+//! | [`transit`], [`lanes`] | how version 2 does, lane by lane |
 //! | [`ip`], [`icmp`] | the packets in the tunnel |
 //! | [`event`], [`stats`], [`mod@drop`] | what the owner gets to know |
 #![forbid(unsafe_code)]
@@ -29,6 +30,7 @@ pub mod handshake;
 pub mod icmp;
 pub mod id;
 pub mod ip;
+pub mod lanes;
 pub mod path;
 pub mod queue;
 pub mod resequencer;
@@ -36,6 +38,7 @@ pub mod scheduler;
 pub mod session;
 pub mod stats;
 pub mod time;
+pub mod transit;
 pub mod transmit;
 pub mod wire;
 
