@@ -13,13 +13,17 @@
 //! | `checks` | what only two keys or two sections together can get wrong |
 //! | `finding` | errors and warnings, and how they are shown |
 //! | `mtu` | the largest packet that no link fragments |
-//! | `file` | the file on disk and its permissions |
+//! | `file` | files on disk and their permissions |
+//! | `key_files` | files with keys, read here or by another process |
+//! | `credentials` | by what this end and its peers know each other |
 //! | `password` | the shared secret |
 
 mod checks;
+mod credentials;
 mod file;
 mod finding;
 mod ini;
+mod key_files;
 pub mod keys;
 mod mtu;
 mod password;
@@ -31,13 +35,18 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::{Ipv4Net, Ipv6Net};
+use zeroize::Zeroizing;
 
-pub use file::read_file;
+pub use credentials::{Credentials, KeyPair, Peer, ProtocolVersion};
 pub use finding::{Finding, Findings, Severity, Span};
+pub use key_files::{KeyFiles, MAX_KEYS_BYTES};
 pub use password::Password;
 
 /// Largest configuration file that is read, in bytes.
 pub const MAX_FILE_BYTES: usize = 1024 * 1024;
+
+/// Most peers of one server.
+pub const MAX_PEERS: usize = 1000;
 
 /// Everything that a configuration file says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +55,9 @@ pub struct Config {
     pub general: General,
     /// One per link section, in file order; never empty, names are unique.
     pub links: Vec<Link>,
+    /// `[peer NAME]`, in file order: empty without a key pair, one for a client; names and keys are
+    /// unique, networks do not overlap.
+    pub peers: Vec<Peer>,
     /// `[filters]`, in file order, which is the order in which they are tried.
     pub filters: Vec<FilterRule>,
 }
@@ -55,8 +67,10 @@ pub struct Config {
 pub struct General {
     /// `mode`.
     pub mode: Mode,
-    /// `password`, never empty.
-    pub password: Password,
+    /// `protocol_version`: what the file says, from which [`General::speaks_v1`] follows.
+    pub protocol: ProtocolVersion,
+    /// `password` and `private_key_file`.
+    pub credentials: Credentials,
     /// `cleartext_data`: the payload of data packets is neither encrypted nor authenticated.
     pub cleartext_data: bool,
     /// `reorder_buffer_size`.
@@ -193,24 +207,46 @@ pub struct Parsed {
     pub warnings: Findings,
 }
 
-/// Reads and checks the file at `path`.
-///
-/// # Errors
-/// All errors and warnings, if there is at least one error: the file cannot be read, others may read
-/// it, or its content is wrong.
-pub fn load(path: &Path) -> Result<Parsed, Findings> {
-    let bytes = read_file(path)?;
-    parse(&path.display().to_string(), &bytes)
+/// A configuration from disk, and what another process needs to read it again.
+#[derive(Debug)]
+pub struct Loaded {
+    /// What the file says.
+    pub parsed: Parsed,
+    /// The file, wiped when dropped.
+    pub bytes: Zeroizing<Vec<u8>>,
+    /// The files that it names.
+    pub keys: KeyFiles,
 }
 
-/// Checks the content of a configuration file; `name` stands for it in messages.
+/// Reads and checks the file at `path`, and the key files that it names.
+///
+/// # Errors
+/// All errors and warnings, if there is at least one error: a file cannot be read, others may read
+/// it, or its content is wrong.
+pub fn load(path: &Path) -> Result<Loaded, Findings> {
+    let bytes = file::read_file(path)?;
+    let mut keys = KeyFiles::of(path);
+    let parsed = parse_with_keys(&path.display().to_string(), &bytes, &mut keys)?;
+    Ok(Loaded { parsed, bytes, keys })
+}
+
+/// Checks the content of a configuration file that names no key files; `name` stands for it in
+/// messages.
+///
+/// # Errors
+/// As [`parse_with_keys`].
+pub fn parse(name: &str, bytes: &[u8]) -> Result<Parsed, Findings> {
+    parse_with_keys(name, bytes, &mut KeyFiles::default())
+}
+
+/// Checks the content of a configuration file; the key files that it names are read from `keys`.
 ///
 /// # Errors
 /// All errors and warnings, if there is at least one error.
-pub fn parse(name: &str, bytes: &[u8]) -> Result<Parsed, Findings> {
+pub fn parse_with_keys(name: &str, bytes: &[u8], keys: &mut KeyFiles) -> Result<Parsed, Findings> {
     let mut findings = Findings::new(name);
     let document = ini::parse(bytes, &mut findings);
-    let config = reader::read(&document, &mut findings);
+    let config = reader::read(&document, keys, &mut findings);
     match config {
         Some(config) if !findings.has_errors() => Ok(Parsed { config, warnings: findings }),
         _ => Err(findings),

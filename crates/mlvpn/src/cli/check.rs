@@ -4,16 +4,16 @@ use std::io::IsTerminal;
 use std::path::Path;
 use std::process::ExitCode;
 
-use crate::config::{self, Config, Findings, InterfaceKind, Link, Mode, Reorder};
+use crate::config::{self, Config, Findings, InterfaceKind, Link, Loaded, Mode, Peer, Reorder};
 use crate::hook::StatusCommand;
 
 /// Prints what there is to say about `file`: findings to standard error, the summary to standard output.
 pub(super) fn run(file: &Path) -> ExitCode {
     match config::load(file) {
-        Ok(parsed) => {
+        Ok(Loaded { parsed, .. }) => {
             show(&parsed.warnings);
             print!("{}", summary(&parsed.config));
-            warn_of_status_command(&parsed.config);
+            warn_of_start(&parsed.config);
             println!("{}: {}", file.display(), verdict(&parsed.warnings));
             ExitCode::SUCCESS
         }
@@ -31,8 +31,11 @@ pub(super) fn show(findings: &Findings) {
     eprint!("{}", findings.render(!is_plain && std::io::stderr().is_terminal()));
 }
 
-/// The script is no part of the file, but without it the daemon does not start.
-fn warn_of_status_command(config: &Config) {
+/// What is no fault of the file, but keeps the daemon from starting.
+fn warn_of_start(config: &Config) {
+    if let Err(error) = crate::daemon::check_spoken(config) {
+        eprintln!("mlvpn: mlvpn would not start: {error}");
+    }
     let command = config.general.status_command.as_deref().map(StatusCommand::new);
     if let Some(Err(error)) = command {
         eprintln!("mlvpn: on this machine mlvpn would not start: {error}");
@@ -60,12 +63,19 @@ fn summary(config: &Config) -> String {
         InterfaceKind::Tap => "tap",
     };
     let mut out = format!("{mode}, {kind} interface {}\n", general.interface.name);
+    out.push_str(&format!("  protocol {}\n", protocol(config)));
     out.push_str(&format!("  mtu      {}\n", mtu(config)));
     out.push_str(&format!(
         "  data     {}\n",
         if general.cleartext_data { "in clear" } else { "encrypted" }
     ));
     out.push_str(&format!("  order    {}\n", order(general.reorder)));
+    if let Some(pair) = &general.credentials.key_pair {
+        out.push_str(&format!("  own key  {}\n", pair.0.public_key()));
+    }
+    for peer in &config.peers {
+        out.push_str(&format!("  peer     {}\n", peer_line(peer)));
+    }
     for link in &config.links {
         out.push_str(&format!("  link     {}\n", line(link, config)));
     }
@@ -73,6 +83,33 @@ fn summary(config: &Config) -> String {
         out.push_str(&format!("  filter   {}: {}\n", rule.link, rule.expression));
     }
     out
+}
+
+/// The versions that may be spoken, and by what the ends know each other in each.
+fn protocol(config: &Config) -> String {
+    let general = &config.general;
+    let has_keys = general.credentials.key_pair.is_some();
+    match (general.speaks_v1(), general.speaks_v2()) {
+        (true, true) if has_keys => "version 2 with key pairs, or version 1 with the password",
+        (true, true) => "version 2 or version 1, with the password",
+        (true, false) => "version 1 with the password",
+        (false, _) if has_keys => "version 2 with key pairs",
+        (false, _) => "version 2 with the password",
+    }
+    .into()
+}
+
+fn peer_line(peer: &Peer) -> String {
+    let mut parts = vec![format!("{}: {}", peer.name, peer.public_key)];
+    if peer.preshared_key.is_some() {
+        parts.push("with a pre-shared key".into());
+    }
+    let networks = peer.ip4.iter().map(ToString::to_string);
+    let networks: Vec<_> = networks.chain(peer.ip6.iter().map(ToString::to_string)).collect();
+    if !networks.is_empty() {
+        parts.push(format!("has {}", networks.join(" ")));
+    }
+    parts.join(", ")
 }
 
 fn mtu(config: &Config) -> String {
@@ -166,6 +203,7 @@ mod tests {
         let config = config::parse("t", text.as_bytes()).unwrap().config;
         insta::assert_snapshot!(summary(&config), @r"
         client, tun interface mlvpn0
+          protocol version 2 or version 1, with the password
           mtu      1428 (the largest that links of 1500 bytes carry whole)
           data     encrypted
           order    restored, waiting as long as the links differ
@@ -173,6 +211,29 @@ mod tests {
           link     b: any address to vpn.example port 5081, through wwan0, sends 8.0 Mbit/s, 25 % of the traffic, down after 60 s
           link     c: any address to 192.0.2.1 port 5082, sends 1.0 Mbit/s, down after 60 s, only while no other link is usable
           filter   a: udp port 5060
+        ");
+    }
+
+    #[test]
+    fn the_summary_shows_who_the_ends_are_and_no_secrets() {
+        let secret = "dwdtCnMYpX08FsFyUbJmRd9ML4frwJkqsXf7pR25LCo=";
+        let psk = "XasIfmJKikt54X+Lg4AO5m87sSkmGLb9HC+LJ/+I4Os=";
+        let text = format!(
+            "[general]\nmode=server\nprivate_key_file=k\n[a]\nbindport=5080\n\
+             [peer bob]\npublic_key=3p7bfXt9wbTTW2HC7OQ1Nz+DQ8hbeGdNrfx+FG+IK08=\n\
+             preshared_key={psk}\nip4=10.0.0.2 192.168.7.0/24\nip6=fd00::/64\n"
+        );
+        let mut keys = config::KeyFiles::from_bytes(format!("{secret} k\n").as_bytes()).unwrap();
+        let config = config::parse_with_keys("t", text.as_bytes(), &mut keys).unwrap().config;
+        insta::assert_snapshot!(summary(&config), @r"
+        server, tun interface mlvpn0
+          protocol version 2 with key pairs
+          mtu      1428 (the largest that links of 1500 bytes carry whole)
+          data     encrypted
+          order    restored, waiting as long as the links differ
+          own key  hSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo=
+          peer     bob: 3p7bfXt9wbTTW2HC7OQ1Nz+DQ8hbeGdNrfx+FG+IK08=, with a pre-shared key, has 10.0.0.2/32 192.168.7.0/24 fd00::/64
+          link     a: listens on any address port 5080, 1/1 of the traffic, down after 60 s
         ");
     }
 }

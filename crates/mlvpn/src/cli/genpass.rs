@@ -63,7 +63,10 @@ mod tests {
                 password.as_str()
             );
             let parsed = crate::config::parse("t", text.as_bytes()).unwrap();
-            assert_eq!(parsed.config.general.password.as_bytes(), password.as_bytes());
+            assert_eq!(
+                parsed.config.general.credentials.password.as_ref().unwrap().as_bytes(),
+                password.as_bytes()
+            );
             assert_eq!(parsed.warnings.warnings(), 0);
         }
     }

@@ -1,5 +1,7 @@
 //! What only two keys or two sections together can get wrong.
 
+pub(super) mod peers;
+
 use super::reader::Sections;
 use super::{Config, Finding, Findings, Link};
 

@@ -1,4 +1,4 @@
-//! The file on disk: bounded, and for nobody else's eyes.
+//! Files on disk that are for nobody else's eyes: bounded, and judged by who may read them.
 
 use std::fs::{File, Metadata};
 use std::io::Read;
@@ -7,67 +7,91 @@ use std::path::Path;
 
 use zeroize::Zeroizing;
 
+use super::value::Fault;
 use super::{Finding, Findings, MAX_FILE_BYTES};
 
 /// Any access by the group or by others, which the C program refuses too.
 const FORBIDDEN_MODE: u32 = 0o077;
+
+/// What a file is supposed to be, for messages.
+pub(super) struct Kind {
+    /// Most bytes of it that are read.
+    pub(super) max_bytes: usize,
+    /// That limit in words.
+    pub(super) max: &'static str,
+    /// With its article: `an mlvpn.conf`.
+    pub(super) what: &'static str,
+    /// Why others must not read it.
+    pub(super) holds: &'static str,
+}
+
+const CONFIGURATION: Kind =
+    Kind { max_bytes: MAX_FILE_BYTES, max: "1 MiB", what: "an mlvpn.conf", holds: "the password" };
 
 /// Reads the file at `path` after checking who owns it and who may read it.
 ///
 /// # Errors
 /// One error: it cannot be read, is no regular file, belongs to somebody else, is accessible to the
 /// group or to others, or is larger than [`MAX_FILE_BYTES`].
-pub fn read_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, Findings> {
-    let shown = path.display().to_string();
-    open_and_read(path, &shown).map_err(|finding| Findings::only(&shown, finding))
+pub(super) fn read_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, Findings> {
+    read_private(path, &CONFIGURATION).map_err(|fault| {
+        let finding = Finding::whole_file(fault.message).help(fault.help);
+        Findings::only(&path.display().to_string(), finding)
+    })
 }
 
-fn open_and_read(path: &Path, shown: &str) -> Result<Zeroizing<Vec<u8>>, Finding> {
+/// Reads a file that only root, or the user who starts mlvpn, may read.
+pub(super) fn read_private(path: &Path, kind: &Kind) -> Result<Zeroizing<Vec<u8>>, Fault> {
     let unreadable = |cause: std::io::Error| {
-        Finding::whole_file(format!("cannot read the file: {cause}"))
-            .help("check the path, and that the user who starts mlvpn may read it")
+        Fault::new(
+            format!("cannot read the file: {cause}"),
+            "check the path, and that the user who starts mlvpn may read it",
+        )
     };
     // Opening a FIFO would wait for a writer, so its kind is looked at first; what is then read is judged
     // by the metadata of the opened file, which nobody can swap.
-    let kind = std::fs::metadata(path).map_err(unreadable)?;
-    check_kind(&kind)?;
+    check_kind(&std::fs::metadata(path).map_err(unreadable)?, kind)?;
     let file = File::open(path).map_err(unreadable)?;
     let metadata = file.metadata().map_err(unreadable)?;
-    check_kind(&metadata)?;
-    check_access(&metadata, nix::unistd::geteuid().as_raw(), shown)?;
-    let mut bytes = Zeroizing::new(Vec::with_capacity(metadata.len().min(1 << 20) as usize + 1));
-    file.take(MAX_FILE_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(unreadable)?;
-    if bytes.len() > MAX_FILE_BYTES {
-        return Err(Finding::whole_file("the file is larger than 1 MiB")
-            .help("this is hardly an mlvpn.conf; check the path"));
+    check_kind(&metadata, kind)?;
+    check_access(&metadata, nix::unistd::geteuid().as_raw(), path, kind)?;
+    // Room for one byte more than there should be, so that nothing is moved and left behind.
+    let room = metadata.len().min(kind.max_bytes as u64) as usize + 1;
+    let mut bytes = Zeroizing::new(Vec::with_capacity(room));
+    file.take(kind.max_bytes as u64 + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() > kind.max_bytes {
+        return Err(Fault::new(
+            format!("the file is larger than {}", kind.max),
+            format!("this is hardly {}; check the path", kind.what),
+        ));
     }
     Ok(bytes)
 }
 
-fn check_kind(metadata: &Metadata) -> Result<(), Finding> {
+fn check_kind(metadata: &Metadata, kind: &Kind) -> Result<(), Fault> {
     if metadata.is_file() {
-        Ok(())
-    } else {
-        Err(Finding::whole_file("not a regular file").help("give the path of an mlvpn.conf"))
+        return Ok(());
     }
+    Err(Fault::new("not a regular file", format!("give the path of {}", kind.what)))
 }
 
-fn check_access(metadata: &Metadata, me: u32, shown: &str) -> Result<(), Finding> {
-    let mode = metadata.permissions().mode() & 0o7777;
-    if metadata.uid() != 0 && metadata.uid() != me {
-        return Err(Finding::whole_file(format!(
-            "the file belongs to user {}, who could change it",
-            metadata.uid()
-        ))
-        .help(format!(
-            "it must belong to root or to the user who starts mlvpn: chown root {shown}"
-        )));
+fn check_access(metadata: &Metadata, me: u32, path: &Path, kind: &Kind) -> Result<(), Fault> {
+    let (owner, shown) = (metadata.uid(), path.display());
+    if owner != 0 && owner != me {
+        return Err(Fault::new(
+            format!("the file belongs to user {owner}, who could change it"),
+            format!("it must belong to root or to the user who starts mlvpn: chown root {shown}"),
+        ));
     }
+    let mode = metadata.permissions().mode() & 0o7777;
     if mode & FORBIDDEN_MODE != 0 {
-        return Err(Finding::whole_file(format!(
-            "the group or others have access to the file (mode {mode:04o}), and it holds the password"
-        ))
-        .help(format!("chmod 600 {shown}")));
+        let holds = kind.holds;
+        return Err(Fault::new(
+            format!(
+                "the group or others have access to the file (mode {mode:04o}), and it holds {holds}"
+            ),
+            format!("chmod 600 {shown}"),
+        ));
     }
     Ok(())
 }
@@ -115,9 +139,9 @@ mod tests {
         let file = TempFile::new("foreign", b"", 0o600);
         let metadata = std::fs::metadata(&file.0).unwrap();
         let owner = metadata.uid();
-        assert!(check_access(&metadata, owner, "x").is_ok());
+        assert!(check_access(&metadata, owner, Path::new("x"), &CONFIGURATION).is_ok());
         if owner != 0 {
-            assert!(check_access(&metadata, owner + 1, "x").is_err());
+            assert!(check_access(&metadata, owner + 1, Path::new("x"), &CONFIGURATION).is_err());
         }
     }
 

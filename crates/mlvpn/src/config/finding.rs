@@ -129,6 +129,11 @@ impl Findings {
         }
     }
 
+    /// Adds findings.
+    pub(super) fn extend(&mut self, findings: impl IntoIterator<Item = Finding>) {
+        findings.into_iter().for_each(|finding| self.push(finding));
+    }
+
     /// Number of errors.
     pub fn errors(&self) -> usize {
         self.count(Severity::Error) + self.uncounted_errors

@@ -10,6 +10,7 @@ mod mask;
 use zeroize::Zeroizing;
 
 use super::{Finding, Findings, MAX_FILE_BYTES, Span};
+pub(super) use mask::is_key_like;
 
 /// The file as sections.
 #[derive(Debug, Default)]
@@ -110,7 +111,7 @@ impl Reader {
     }
 
     fn add(&mut self, entry: Entry, findings: &mut Findings) {
-        if mask::is_secret(&entry.key.text) {
+        if mask::is_secret(&entry.key.text, &entry.value.text) {
             self.expects_secret = entry.value.text.is_empty();
             if !self.expects_secret {
                 self.secrets.push(entry.value.span);
@@ -235,5 +236,22 @@ mod tests {
             assert!(findings.has_errors());
             assert!(!findings.to_string().contains("hunter"), "{findings}");
         }
+    }
+
+    #[test]
+    fn keys_are_not_printed_wherever_they_stand() {
+        let key = "dwdtCnMYpX08FsFyUbJmRd9ML4frwJkqsXf7pR25LCo=";
+        for name in ["preshared_key", "PresharedKey", "private_key", "private_key_file", "psk", "x"]
+        {
+            let (_, findings) = read(&format!("[peer a]\n{name} = {key}\nstray\n"));
+            assert!(!findings.to_string().contains("dwdt"), "{name}: {findings}");
+        }
+        let (_, findings) = read("[peer a]\npreshared_key = dwdtCnMYp\nstray\n");
+        assert!(!findings.to_string().contains("dwdt"), "{findings}");
+        let (_, findings) = read(&format!("[peer a]\npublic_key = {key}\nstray\n"));
+        assert!(findings.to_string().contains(key), "{findings}");
+        let path = "/etc/mlvpn/keys/of/the/server/in/frankfurt";
+        let (_, findings) = read(&format!("[general]\nprivate_key_file = {path}\nstray\n"));
+        assert!(findings.to_string().contains(path), "{findings}");
     }
 }

@@ -9,6 +9,8 @@ pub enum Scope {
     Link,
     /// In `[general]` as the default of all links, and in a link section.
     Both,
+    /// In a `[peer NAME]` section.
+    Peer,
 }
 
 /// The kind of section that a key was found in.
@@ -18,6 +20,8 @@ pub enum Place {
     General,
     /// A link section.
     Link,
+    /// A `[peer NAME]` section.
+    Peer,
 }
 
 /// A key that the program reads.
@@ -42,10 +46,12 @@ const fn key(name: &'static str, scope: Scope) -> Key {
     Key { name, scope }
 }
 
-/// All keys that are read.
-pub static KEYS: [Key; 28] = [
+/// All keys that are read. A name that means another thing in another place occurs once for each.
+pub static KEYS: [Key; 35] = [
     key("mode", Scope::General),
     key("password", Scope::General),
+    key("protocol_version", Scope::General),
+    key("private_key_file", Scope::General),
     key("cleartext_data", Scope::General),
     key("statuscommand", Scope::General),
     key("tuntap", Scope::General),
@@ -72,7 +78,21 @@ pub static KEYS: [Key; 28] = [
     key("remoteport", Scope::Link),
     key("bandwidth_upload", Scope::Link),
     key("fallback_only", Scope::Link),
+    key("public_key", Scope::Peer),
+    key("preshared_key", Scope::Peer),
+    key("preshared_key_file", Scope::Peer),
+    key("ip4", Scope::Peer),
+    key("ip6", Scope::Peer),
 ];
+
+/// What people write who know other programs, in lower case, and what they mean here.
+static FOREIGN: [(&str, &str); 4] = [
+    ("private_key", PRIVATE_KEY_ADVICE),
+    ("privatekey", PRIVATE_KEY_ADVICE),
+    ("allowedips", "write the peer's networks with ip4 and ip6"),
+    ("endpoint", "each link has its own remotehost and remoteport"),
+];
+const PRIVATE_KEY_ADVICE: &str = "put the key into a file that only its owner may read, and name it with private_key_file in [general]";
 
 /// Keys of mlvpn 1.x that are accepted with a warning, wherever they stand.
 pub static RETIRED: [RetiredKey; 3] = [
@@ -92,9 +112,22 @@ impl Scope {
     pub fn allows(self, place: Place) -> bool {
         matches!(
             (self, place),
-            (Self::Both, _) | (Self::General, Place::General) | (Self::Link, Place::Link)
+            (Self::Both | Self::General, Place::General)
+                | (Self::Both | Self::Link, Place::Link)
+                | (Self::Peer, Place::Peer)
         )
     }
+}
+
+/// The key called `name` that may stand in `place`, else one of that name that may not.
+pub fn find_in(name: &str, place: Place) -> Option<&'static Key> {
+    KEYS.iter().find(|k| k.name == name && k.scope.allows(place)).or_else(|| find(name))
+}
+
+/// What the author of a key of another program's configuration means here.
+pub(super) fn foreign_advice(name: &str) -> Option<&'static str> {
+    let lower = name.to_ascii_lowercase();
+    FOREIGN.iter().find(|(foreign, _)| *foreign == lower).map(|(_, advice)| *advice)
 }
 
 /// The key called `name`.

@@ -26,8 +26,21 @@ impl fmt::Debug for Password {
     }
 }
 
+/// What a password is for, which is how fast it can be guessed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Use {
+    /// The key is a plain hash of it: whoever has recorded one packet can try millions of passwords
+    /// per second.
+    Version1,
+    /// The key is derived with Argon2id: whoever has recorded one handshake can try some tens per
+    /// second and processor core.
+    Version2,
+}
+
 /// Shortest password that is not called weak, in bytes.
 const MIN_LENGTH: usize = 16;
+/// The same where version 1 is not spoken.
+const MIN_LENGTH_VERSION_2: usize = 12;
 /// Fewest different bytes in a password that is not called weak.
 const MIN_DISTINCT: usize = 8;
 /// Passwords of example configurations.
@@ -39,17 +52,18 @@ const EXAMPLES: [&str; 4] = [
 ];
 
 /// Why a password is easy to guess; `None` if nothing speaks against it.
-///
-/// The key of protocol version 1 is a plain hash of the password: whoever has recorded one packet can try
-/// millions of passwords per second.
-pub(super) fn weakness(password: &str) -> Option<&'static str> {
+pub(super) fn weakness(password: &str, password_use: Use) -> Option<&'static str> {
     let mut seen = [false; 256];
     password.bytes().for_each(|b| seen[usize::from(b)] = true);
     let distinct = seen.iter().filter(|s| **s).count();
+    let (min_length, is_short) = match password_use {
+        Use::Version1 => (MIN_LENGTH, "it is shorter than 16 characters"),
+        Use::Version2 => (MIN_LENGTH_VERSION_2, "it is shorter than 12 characters"),
+    };
     if EXAMPLES.iter().any(|e| password.eq_ignore_ascii_case(e)) {
         Some("it is published in an example")
-    } else if password.len() < MIN_LENGTH {
-        Some("it is shorter than 16 characters")
+    } else if password.len() < min_length {
+        Some(is_short)
     } else if distinct < MIN_DISTINCT {
         Some("it repeats a few characters")
     } else {
@@ -69,9 +83,13 @@ mod tests {
 
     #[test]
     fn weak_passwords_are_told_from_strong_ones() {
-        assert!(weakness("PleaseChangeMe!").is_some());
-        assert!(weakness("short").is_some());
-        assert!(weakness("abababababababababababab").is_some());
-        assert!(weakness("apoziecxjvpoxkvpzeoirjdskpoezroizepzdlpojfoiezjr").is_none());
+        for password_use in [Use::Version1, Use::Version2] {
+            let is_weak = |password| weakness(password, password_use).is_some();
+            assert!(is_weak("PleaseChangeMe!") && is_weak("short"));
+            assert!(is_weak("abababababababababababab"));
+            assert!(!is_weak("apoziecxjvpoxkvpzeoirjdskpoezroizepzdlpojfoiezjr"));
+        }
+        assert!(weakness("w3nMzb8eTqLf", Use::Version1).is_some());
+        assert!(weakness("w3nMzb8eTqLf", Use::Version2).is_none());
     }
 }

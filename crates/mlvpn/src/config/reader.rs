@@ -1,22 +1,32 @@
 //! From sections to a [`Config`].
 
+mod credentials;
 mod fields;
 mod filters;
 mod general;
 mod link;
+mod peer;
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use super::ini::{Document, Entry, Spanned};
-use super::{Config, Finding, Findings, Span, checks};
+use super::keys::Place;
+use super::{Config, Finding, Findings, KeyFiles, Peer, Span, checks};
 use fields::Fields;
+use general::PartialGeneral;
 
-/// Reads all sections; `None` if something is missing without which there is no configuration.
-pub(super) fn read(document: &Document, findings: &mut Findings) -> Option<Config> {
+/// Reads all sections, and what they name from `keys`; `None` if something is missing without which
+/// there is no configuration.
+pub(super) fn read(
+    document: &Document,
+    keys: &mut KeyFiles,
+    findings: &mut Findings,
+) -> Option<Config> {
     let sections = Sections::sort(document, findings);
+    let has_peers = !sections.peers.is_empty();
     let general = sections.general.as_ref().map(|section| {
-        let fields = Fields::new(section, super::keys::Place::General, findings);
-        general::read(fields, section.name.span)
+        let fields = Fields::new(section, Place::General, findings);
+        general::read(fields, section.name.span, has_peers, keys)
     });
     if general.is_none() {
         findings.push(no_general_section(document.end));
@@ -27,26 +37,54 @@ pub(super) fn read(document: &Document, findings: &mut Findings) -> Option<Confi
     };
     let mut links = Vec::new();
     for section in &sections.links {
-        let fields = Fields::new(section, super::keys::Place::Link, findings);
+        let fields = Fields::new(section, Place::Link, findings);
         links.push(link::read(fields, section.name, mode, defaults));
     }
     if links.is_empty() {
         findings.push(no_links(document.end));
     }
+    let peers = peers(&sections, general.as_ref().map(|(partial, _)| partial), keys, findings);
     let filters = filters::read(&sections.filters, &sections.links, findings);
     checks::check(&sections, &links, findings);
     if links.is_empty() {
         return None;
     }
-    let config = Config { general: general?.0.complete()?, links, filters };
+    let config = Config { general: general?.0.complete()?, links, peers, filters };
     checks::check_mtu(&config, &sections, findings);
     Some(config)
+}
+
+/// The peers that could be read.
+fn peers(
+    sections: &Sections<'_>,
+    general: Option<&PartialGeneral>,
+    keys: &mut KeyFiles,
+    findings: &mut Findings,
+) -> Vec<Peer> {
+    let mut peers = Vec::new();
+    for section in &sections.peers {
+        let fields = Fields::new(section, Place::Peer, findings);
+        let name = peer::peer_name(&section.name.text).unwrap_or_default();
+        peers.push(peer::read(fields, section, name, keys));
+    }
+    if let Some(general) = general {
+        let own = checks::peers::Own {
+            mode: general.mode,
+            protocol: general.protocol,
+            interface: general.interface_kind(),
+            key_pair: general.key_pair(),
+        };
+        checks::peers::check(&own, sections, &peers, findings);
+    }
+    peers.into_iter().flatten().collect()
 }
 
 /// The sections by what they are for, those of the same name put together.
 pub(super) struct Sections<'d> {
     pub(super) general: Option<Merged<'d>>,
     pub(super) links: Vec<Merged<'d>>,
+    /// Those called `peer NAME`.
+    pub(super) peers: Vec<Merged<'d>>,
     pub(super) filters: Vec<&'d Entry>,
 }
 
@@ -58,8 +96,10 @@ pub(super) struct Merged<'d> {
 
 impl<'d> Sections<'d> {
     fn sort(document: &'d Document, findings: &mut Findings) -> Self {
-        let mut sorted = Self { general: None, links: Vec::new(), filters: Vec::new() };
-        let mut seen = BTreeMap::new();
+        let mut sorted =
+            Self { general: None, links: Vec::new(), peers: Vec::new(), filters: Vec::new() };
+        let mut seen = BTreeSet::new();
+        let mut seen_peers = BTreeSet::new();
         for section in &document.sections {
             let name = &section.name;
             // The C program looks at the first seven characters only.
@@ -75,7 +115,13 @@ impl<'d> Sections<'d> {
                         *none = Some(Merged { name, entries: section.entries.iter().collect() });
                     }
                 }
-            } else if seen.insert(name.text.as_str(), ()).is_some() {
+            } else if let Some(peer) = peer::peer_name(&name.text) {
+                if seen_peers.insert(peer) {
+                    sorted.peers.push(Merged { name, entries: section.entries.iter().collect() });
+                } else {
+                    findings.push(second_peer(name.span, peer));
+                }
+            } else if !seen.insert(name.text.as_str()) {
                 findings.push(second_link(name));
             } else {
                 sorted.links.push(Merged { name, entries: section.entries.iter().collect() });
@@ -102,6 +148,12 @@ fn second_link(name: &Spanned) -> Finding {
     Finding::error(name.span, format!("there are two links called `{}`", name.text))
         .label("the name is taken")
         .help("give each link a name of its own")
+}
+
+fn second_peer(span: Span, name: &str) -> Finding {
+    Finding::error(span, format!("there are two peers called `{name}`"))
+        .label("the name is taken")
+        .help("give each peer a name of its own")
 }
 
 fn no_general_section(end: Span) -> Finding {

@@ -5,11 +5,34 @@ use std::time::Duration;
 use super::*;
 
 mod anything;
+mod credentials;
 mod mistakes;
 
 /// A client with one link, to be completed.
 const CLIENT: &str = "[general]\nmode = \"client\"\npassword = \"w3nMzb8eTqLfYc5hXs2uRj7d\"\n";
 const LINK: &str = "[dsl1]\nremotehost = 192.0.2.1\nremoteport = 5080\n";
+
+/// Ends with a key pair, to be completed, and the peer of the client.
+const CLIENT_KEYS: &str = "[general]\nmode = client\nprivate_key_file = own.key\n";
+const SERVER_KEYS: &str =
+    "[general]\nmode = server\nprivate_key_file = own.key\n[dsl1]\nbindport = 5080\n";
+const PEER: &str = "[peer server]\npublic_key = 3p7bfXt9wbTTW2HC7OQ1Nz+DQ8hbeGdNrfx+FG+IK08=\n";
+
+/// The key pairs of RFC 7748 section 6.1: ours, of which the private key is in `own.key`, and the
+/// peer's public key; and the public key of somebody else.
+const OWN_PUBLIC: &str = "hSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo=";
+const PUBLIC: &str = "3p7bfXt9wbTTW2HC7OQ1Nz+DQ8hbeGdNrfx+FG+IK08=";
+const THIRD_PUBLIC: &str = "XasIfmJKikt54X+Lg4AO5m87sSkmGLb9HC+LJ/+I4Os=";
+
+/// The files that configurations of tests name.
+fn key_files() -> KeyFiles {
+    let own = "dwdtCnMYpX08FsFyUbJmRd9ML4frwJkqsXf7pR25LCo=";
+    let text = format!(
+        "{own} own.key\n{own} /etc/mlvpn/private.key\n{THIRD_PUBLIC} psk\n{} bad.key\n",
+        "?".repeat(44)
+    );
+    KeyFiles::from_bytes(text.as_bytes()).unwrap()
+}
 
 /// The server of the how-to that many set-ups are copied from.
 const SERVER_OF_THE_HOW_TO: &str = r#"[general]
@@ -56,7 +79,7 @@ fn the_server_of_the_how_to_is_read_with_warnings_about_retired_keys_and_its_pas
     assert_eq!(general.interface.mtu, None);
     assert_eq!(general.addresses.ip4.unwrap().to_string(), "10.44.43.2/30");
     assert_eq!(general.addresses.ip4_gateway.unwrap().to_string(), "10.44.43.1");
-    assert_eq!(general.password.as_bytes().len(), 59);
+    assert_eq!(general.credentials.password.as_ref().unwrap().as_bytes().len(), 59);
     assert_eq!(config.unfragmented_mtu(), 1428);
     let ports: Vec<_> = config.links.iter().map(|l| (l.name.as_str(), l.bind_port)).collect();
     assert_eq!(ports, [("dsl1", Some(5080)), ("dsl2", Some(5081))]);
@@ -144,7 +167,10 @@ fn the_debug_output_of_a_configuration_has_no_password() {
 #[test]
 fn an_unquoted_password_is_the_one_that_the_c_program_reads() {
     let text = format!("[general]\nmode=client\npassword = one two three four five # six\n{LINK}");
-    assert_eq!(good(&text).general.password.as_bytes(), b"onetwothreefourfive");
+    assert_eq!(
+        good(&text).general.credentials.password.as_ref().unwrap().as_bytes(),
+        b"onetwothreefourfive"
+    );
     assert!(warnings(&text)[0].contains("not read as it looks"));
 }
 
@@ -167,19 +193,24 @@ fn the_example_files_are_good() {
     for entry in std::fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
         if path.extension().is_some_and(|e| e == "conf") {
-            // The placeholder is meant to be refused, so that nobody runs with a published password.
-            let text = std::fs::read_to_string(&path).unwrap();
+            // The placeholders are meant to be refused, so that nobody runs with a published secret.
+            let mut text = std::fs::read_to_string(&path).unwrap();
             let name = path.display().to_string();
-            let refused = parse(&name, text.as_bytes()).unwrap_err().log_lines();
-            assert_eq!(refused.len(), 1, "{refused:#?}");
-            assert!(refused[0].1.contains("the password is empty"), "{refused:#?}");
-            let text = text.replace("password = \"\"", "password = \"w3nMzb8eTqLfYc5hXs2uRj7d\"");
-            let parsed = parse(&name, text.as_bytes()).unwrap();
+            let refused = parse_with_keys(&name, text.as_bytes(), &mut key_files()).unwrap_err();
+            let is_placeholder = |line: &str| {
+                line.contains("the password is empty") || line.contains("the public key of peer")
+            };
+            assert!(refused.log_lines().iter().all(|(_, line)| is_placeholder(line)), "{refused}");
+            text = text.replace("password = \"\"", "password = \"w3nMzb8eTqLfYc5hXs2uRj7d\"");
+            for key in [PUBLIC, THIRD_PUBLIC] {
+                text = text.replacen("public_key = \"\"", &format!("public_key = \"{key}\""), 1);
+            }
+            let parsed = parse_with_keys(&name, text.as_bytes(), &mut key_files()).unwrap();
             assert_eq!(parsed.warnings.warnings(), 0, "{}", parsed.warnings);
             count += 1;
         }
     }
-    assert!(count >= 3, "only {count} examples");
+    assert!(count >= 5, "only {count} examples");
 }
 
 /// Keys documented under a heading of their own: "### `key`".

@@ -1,18 +1,26 @@
 //! Text to numbers, addresses and names.
 
+use std::fmt::Display;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use ipnet::{Ipv4Net, Ipv6Net};
+use mlvpn_proto::crypto::keypair::{PresharedKey, PublicKey};
 
-use super::{Host, InterfaceKind, Mode};
+use super::{Host, InterfaceKind, Mode, ProtocolVersion};
 
 /// Why a value was refused, and what to write instead.
 #[derive(Debug)]
 pub(super) struct Fault {
     pub(super) message: String,
     pub(super) help: String,
+}
+
+impl Fault {
+    pub(super) fn new(message: impl Into<String>, help: impl Into<String>) -> Self {
+        Self { message: message.into(), help: help.into() }
+    }
 }
 
 /// Longest name of a network interface on Linux, in bytes.
@@ -23,7 +31,7 @@ const MAX_SOCKET_PATH: usize = 103;
 const MAX_HOST_NAME: usize = 253;
 
 fn fault<T>(message: impl Into<String>, help: impl Into<String>) -> Result<T, Fault> {
-    Err(Fault { message: message.into(), help: help.into() })
+    Err(Fault::new(message, help))
 }
 
 /// A whole number; anything out of `range` is refused. `what` names it and its unit.
@@ -68,6 +76,38 @@ pub(super) fn switch(text: &str) -> Result<bool, Fault> {
         "1" => Ok(true),
         _ => fault(format!("`{text}` is neither 0 nor 1"), "write 1 for on, 0 for off"),
     }
+}
+
+/// `auto`, `1` or `2`.
+pub(super) fn protocol_version(text: &str) -> Result<ProtocolVersion, Fault> {
+    match text {
+        "auto" => Ok(ProtocolVersion::Auto),
+        "1" => Ok(ProtocolVersion::V1),
+        "2" => Ok(ProtocolVersion::V2),
+        _ => fault(
+            format!("`{text}` is not a version of the protocol"),
+            "write \"auto\", \"1\" or \"2\"",
+        ),
+    }
+}
+
+/// The public key of a peer.
+pub(super) fn public_key(text: &str) -> Result<PublicKey, Fault> {
+    match text.parse::<PublicKey>() {
+        Ok(key) if *key.as_bytes() != [0; 32] => Ok(key),
+        Ok(_) => fault("this is nobody's key", "write what `mlvpn pubkey` prints at the other end"),
+        Err(error) => fault(
+            format!("`{text}` is not a key: {error}"),
+            "write what `mlvpn pubkey` prints at the other end",
+        ),
+    }
+}
+
+/// A secret beside key pairs, which messages do not show.
+pub(super) fn preshared_key(text: &str) -> Result<PresharedKey, Fault> {
+    PresharedKey::from_base64(text).or_else(|error| {
+        fault(format!("not a key: {error}"), "`mlvpn genpsk` prints one; both ends need the same")
+    })
 }
 
 /// `client` or `server`.
@@ -199,6 +239,25 @@ pub(super) fn ip6_route(text: &str) -> Result<Ipv6Net, Fault> {
         return Ok(Ipv6Net::default());
     }
     text.parse::<Ipv6Addr>().map(Ipv6Net::from).or_else(|_| ip6_net(text))
+}
+
+/// A network that is reached through a peer: a route without bits beyond its length.
+pub(super) fn ip4_network(text: &str) -> Result<Ipv4Net, Fault> {
+    let net = ip4_route(text)?;
+    if net == net.trunc() { Ok(net) } else { beyond_length(text, net.trunc(), net.addr()) }
+}
+
+/// As [`ip4_network`].
+pub(super) fn ip6_network(text: &str) -> Result<Ipv6Net, Fault> {
+    let net = ip6_route(text)?;
+    if net == net.trunc() { Ok(net) } else { beyond_length(text, net.trunc(), net.addr()) }
+}
+
+fn beyond_length<T>(text: &str, network: impl Display, host: impl Display) -> Result<T, Fault> {
+    fault(
+        format!("`{text}` is a host in a network"),
+        format!("write {network} for the network, or {host} for the host alone"),
+    )
 }
 
 /// A list separated by blanks or commas.

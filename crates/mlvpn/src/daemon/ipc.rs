@@ -8,22 +8,25 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use anyhow::{Context as _, anyhow};
 use mlvpn_io::fdpass::Channel;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
+use crate::config::{self, Config, KeyFiles, Loaded, MAX_FILE_BYTES, MAX_KEYS_BYTES};
 use crate::hook::HookEvent;
 
 /// From the privileged process to the worker.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum ToWorker {
-    /// Begin. Descriptors: the configuration, the tunnel interface.
+    /// Begin. Descriptors: those of [`files_as_fds`], the tunnel interface.
     Start(Box<StartOrder>),
     /// The socket asked for. Descriptor: the socket.
     Link { link: String, attempt: u64 },
     /// The socket asked for could not be opened.
     LinkFailed { link: String, attempt: u64, error: String },
-    /// Use another configuration. Descriptor: the configuration.
+    /// Use another configuration. Descriptors: those of [`files_as_fds`].
     Reload,
     /// Say goodbye to the peer and end.
     Stop,
@@ -109,20 +112,53 @@ impl AsFd for Peer {
     }
 }
 
+/// Puts a configuration and the keys that it names into files without names, for the worker, which
+/// could not read those on disk.
+pub(super) fn files_as_fds(loaded: &Loaded) -> io::Result<[OwnedFd; 2]> {
+    Ok([bytes_as_fd(&loaded.bytes)?, bytes_as_fd(&loaded.keys.to_bytes())?])
+}
+
+/// Reads what [`files_as_fds`] wrote; `name` is that of the configuration file.
+pub(super) fn fds_as_config(name: &str, [file, keys]: [OwnedFd; 2]) -> anyhow::Result<Config> {
+    let bytes = fd_as_bytes(file, MAX_FILE_BYTES as u64)?;
+    let keys = KeyFiles::from_bytes(&fd_as_bytes(keys, MAX_KEYS_BYTES as u64)?);
+    let mut keys = keys.context("what came with the configuration are no keys")?;
+    let parsed = config::parse_with_keys(name, &bytes, &mut keys);
+    parsed.map(|parsed| parsed.config).map_err(|findings| anyhow!("{findings}"))
+}
+
 /// Puts bytes into a file without a name, for another process to read.
-pub(super) fn bytes_as_fd(bytes: &[u8]) -> io::Result<OwnedFd> {
+fn bytes_as_fd(bytes: &[u8]) -> io::Result<OwnedFd> {
     use std::io::{Seek as _, Write as _};
-    let fd = rustix::fs::memfd_create("mlvpn.conf", rustix::fs::MemfdFlags::CLOEXEC)?;
+    let fd = rustix::fs::memfd_create("mlvpn", rustix::fs::MemfdFlags::CLOEXEC)?;
     let mut file = std::fs::File::from(fd);
     file.write_all(bytes)?;
     file.rewind()?;
     Ok(file.into())
 }
 
-/// Reads what [`bytes_as_fd`] wrote; `limit` bytes at the most.
-pub(super) fn fd_as_bytes(fd: OwnedFd, limit: u64) -> io::Result<Vec<u8>> {
+/// Reads what [`bytes_as_fd`] wrote; more than `limit` bytes are refused.
+fn fd_as_bytes(fd: OwnedFd, limit: u64) -> io::Result<Zeroizing<Vec<u8>>> {
     use std::io::Read as _;
-    let mut bytes = Vec::new();
-    std::fs::File::from(fd).take(limit).read_to_end(&mut bytes)?;
+    let file = std::fs::File::from(fd);
+    let length = file.metadata()?.len();
+    if length > limit {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("{length} bytes came")));
+    }
+    // Room for all of it, so that nothing is moved and left behind.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(length as usize + 1));
+    file.take(length).read_to_end(&mut bytes)?;
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_travel_up_to_the_limit() {
+        assert_eq!(fd_as_bytes(bytes_as_fd(b"mlvpn").unwrap(), 5).unwrap().as_slice(), b"mlvpn");
+        assert!(fd_as_bytes(bytes_as_fd(b"mlvpn").unwrap(), 4).is_err());
+        assert_eq!(fd_as_bytes(bytes_as_fd(b"").unwrap(), 0).unwrap().len(), 0);
+    }
 }

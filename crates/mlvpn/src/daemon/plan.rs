@@ -3,22 +3,27 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
+use anyhow::bail;
+use mlvpn_proto::crypto::password::PasswordKey;
 use mlvpn_proto::crypto::v1::Key;
 use mlvpn_proto::filter::Filter;
+use mlvpn_proto::handshake::v2::{Credentials, PeerKeys};
 use mlvpn_proto::{FilterRule, LinkConfig, PacketKind, ReorderPolicy, Role, SessionConfig};
 
-use crate::config::{Config, Host, InterfaceKind, Link, Mode, Reorder};
+use crate::config::{Config, Host, InterfaceKind, Link, Mode, Peer, Reorder};
 
 /// The session that `config` describes, with `mtu` on the tunnel interface.
 pub(super) fn session_config(config: &Config, mtu: u16) -> SessionConfig {
     let general = &config.general;
+    let password = general.credentials.password.as_ref();
+    let password = password.expect("what version 1 cannot speak was refused by `check_spoken`");
     SessionConfig {
         role: match general.mode {
             Mode::Client => Role::Client,
             Mode::Server => Role::Server,
         },
         inner: packet_kind(config),
-        key: Key::from_password(general.password.as_bytes()),
+        key: Key::from_password(password.as_bytes()),
         cleartext_data: general.cleartext_data,
         reorder: reorder_policy(config),
         mtu,
@@ -27,6 +32,47 @@ pub(super) fn session_config(config: &Config, mtu: u16) -> SessionConfig {
         local_ip4: general.addresses.ip4_gateway,
         local_ip6: general.addresses.ip6_gateway,
         filters: filters(config),
+    }
+}
+
+/// Refuses a configuration that asks for version 2 and nothing else, which the session does not
+/// speak.
+///
+/// # Errors
+/// That it is so, and what to do about it.
+pub(super) fn check_spoken(config: &Config) -> anyhow::Result<()> {
+    if config.general.speaks_v1() {
+        return Ok(());
+    }
+    bail!(
+        "the configuration allows version 2 of the protocol only, which this mlvpn does not speak \
+         yet; set a password, and protocol_version = \"auto\" or \"1\""
+    )
+}
+
+/// By what version 2 knows the peers; none when it is not to be spoken.
+///
+/// Slow where there is a password and no key pair: it takes tens of milliseconds and 19 MiB to derive the key. To
+/// be called once per configuration, and not by the thread that carries the data.
+#[cfg_attr(not(test), expect(dead_code, reason = "the session does not speak version 2 yet"))]
+pub(super) fn credentials(config: &Config) -> Option<Credentials> {
+    let general = &config.general;
+    if !general.speaks_v2() {
+        return None;
+    }
+    if let Some(pair) = &general.credentials.key_pair {
+        let peers = config.peers.iter().map(peer_keys).collect();
+        return Some(Credentials::Keys { private: pair.0.clone(), peers });
+    }
+    let password = general.credentials.password.as_ref()?;
+    Some(Credentials::Password(PasswordKey::derive(password.as_bytes())))
+}
+
+fn peer_keys(peer: &Peer) -> PeerKeys {
+    PeerKeys {
+        name: peer.name.clone(),
+        public: peer.public_key,
+        preshared: peer.preshared_key.clone(),
     }
 }
 
@@ -137,10 +183,18 @@ pub(super) fn keep_fixed(old: &Config, mut new: Config) -> Config {
     new
 }
 
-/// Whether the session itself has to be a new one: everything on the wire changes.
+/// Whether the session itself has to be a new one: everything on the wire changes, or who is at the
+/// other end. The order of peers does not count.
 pub(super) fn needs_new_session(old: &Config, new: &Config) -> bool {
-    old.general.password != new.general.password
+    let by_name = |config: &Config| {
+        let mut peers = config.peers.clone();
+        peers.sort_by(|a, b| a.name.cmp(&b.name));
+        peers
+    };
+    old.general.protocol != new.general.protocol
+        || old.general.credentials != new.general.credentials
         || old.general.cleartext_data != new.general.cleartext_data
+        || by_name(old) != by_name(new)
 }
 
 /// The addresses to try for a link: where to bind and, if it has a peer, where that is.
@@ -241,6 +295,78 @@ mod tests {
         assert_eq!(changes.reattached, ["dsl2"]);
         assert_eq!(changes.removed, ["gone"]);
         assert_eq!(changes.added, ["new"]);
+    }
+
+    const ALICE: &str = "dwdtCnMYpX08FsFyUbJmRd9ML4frwJkqsXf7pR25LCo=";
+    const BOB: &str = "3p7bfXt9wbTTW2HC7OQ1Nz+DQ8hbeGdNrfx+FG+IK08=";
+    const CAROL: &str = "XasIfmJKikt54X+Lg4AO5m87sSkmGLb9HC+LJ/+I4Os=";
+
+    /// A server with a private key, `general` below it, and its peers.
+    fn with_keys(private: &str, general: &str, peers: &str) -> Config {
+        let text = format!(
+            "[general]\nmode = server\nprivate_key_file = k\n{general}[l]\nbindport = 1\n{peers}"
+        );
+        let keys = format!("{private} k\n");
+        let mut keys = crate::config::KeyFiles::from_bytes(keys.as_bytes()).unwrap();
+        crate::config::parse_with_keys("test", text.as_bytes(), &mut keys).unwrap().config
+    }
+
+    fn peer(name: &str, key: &str, more: &str) -> String {
+        format!("[peer {name}]\npublic_key = {key}\n{more}\n")
+    }
+
+    #[test]
+    fn credentials_are_those_of_version_2() {
+        let psk = format!("preshared_key = {CAROL}");
+        let config = with_keys(ALICE, "", &peer("bob", BOB, &psk));
+        let Some(Credentials::Keys { private, peers }) = credentials(&config) else { panic!() };
+        assert_eq!(*private.to_base64(), ALICE);
+        assert_eq!((peers[0].name.as_str(), peers[0].public.to_string()), ("bob", BOB.to_owned()));
+        assert_eq!(*peers[0].preshared.as_ref().unwrap().to_base64(), CAROL);
+
+        let Some(Credentials::Password(key)) = credentials(&config_with("")) else { panic!() };
+        assert_eq!(key.as_bytes(), PasswordKey::derive("x".repeat(40).as_bytes()).as_bytes());
+        assert!(credentials(&config_with("protocol_version = 1\n")).is_none());
+        let both = format!("password = \"{}\"\n", "x".repeat(40));
+        let both = with_keys(ALICE, &both, &peer("bob", BOB, ""));
+        assert!(matches!(credentials(&both), Some(Credentials::Keys { .. })));
+    }
+
+    fn config_with(general: &str) -> Config {
+        let password = "x".repeat(40);
+        let text = format!("[general]\nmode = client\npassword = {password}\n{general}{DSL1}");
+        crate::config::parse("test", text.as_bytes()).unwrap().config
+    }
+
+    #[test]
+    fn what_the_session_does_not_speak_is_refused() {
+        assert!(check_spoken(&config_with("")).is_ok());
+        assert!(check_spoken(&config_with("protocol_version = 1\n")).is_ok());
+        assert!(check_spoken(&config_with("protocol_version = 2\n")).is_err());
+        assert!(check_spoken(&with_keys(ALICE, "", &peer("bob", BOB, ""))).is_err());
+    }
+
+    #[test]
+    fn who_is_at_the_other_end_and_how_it_is_spoken_with_makes_a_new_session() {
+        let (bob, carol) =
+            (peer("bob", BOB, "ip4 = 10.0.0.2"), peer("carol", CAROL, "ip4 = 10.0.0.3"));
+        let two = with_keys(ALICE, "", &format!("{bob}{carol}"));
+        let is_new = |private, general, peers: &str| {
+            needs_new_session(&two, &with_keys(private, general, peers))
+        };
+        assert!(!is_new(ALICE, "timeout = 5\n", &format!("{carol}{bob}")));
+        assert!(is_new(
+            "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=",
+            "",
+            &format!("{bob}{carol}")
+        ));
+        assert!(is_new(ALICE, "", &bob));
+        assert!(is_new(ALICE, "", &format!("{bob}{}", carol.replace("0.3", "0.4"))));
+        assert!(is_new(ALICE, "", &format!("{bob}{carol}preshared_key = {CAROL}\n")));
+        assert!(is_new(ALICE, "protocol_version = 2\n", &format!("{bob}{carol}")));
+        assert!(needs_new_session(&config_with(""), &config_with("protocol_version = 1\n")));
+        assert!(needs_new_session(&config_with(""), &config_with("cleartext_data = 1\n")));
+        assert!(!needs_new_session(&config_with(""), &config_with("mtu = 1300\n")));
     }
 
     #[tokio::test]

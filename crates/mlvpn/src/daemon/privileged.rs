@@ -9,6 +9,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::process::{Child, ExitStatus};
 use std::time::Duration;
 
@@ -20,11 +21,11 @@ use mlvpn_io::udp::{Pmtu, UdpOptions};
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use tracing::{debug, error, info, warn};
 
-use super::ipc::{Peer, Received, StartOrder, ToPrivileged, ToWorker, bytes_as_fd};
+use super::ipc::{Peer, Received, StartOrder, ToPrivileged, ToWorker, files_as_fds};
 use super::plan;
 use super::title::Title;
 use crate::cli::RunArgs;
-use crate::config::{self, Config, Host, Link, Parsed};
+use crate::config::{self, Config, Host, Link, Loaded, Parsed};
 use crate::hook::{HookCall, HookEnvironment, HookEvent, HookRunner, StatusCommand};
 use crate::logging::{self, LogOptions};
 use rights::{check_rights, open_tun, worker_user};
@@ -46,16 +47,15 @@ const WORKER: Token = Token(SIGNALS.len());
 
 /// Runs the daemon until it is told to stop.
 pub(super) fn run(args: &RunArgs) -> anyhow::Result<()> {
-    let bytes = config::read_file(&args.config).map_err(|findings| anyhow!("{findings}"))?;
-    let parsed = config::parse(&args.config.display().to_string(), &bytes);
-    let Parsed { config, warnings } = parsed.map_err(|findings| anyhow!("{findings}"))?;
+    let loaded = load(&args.config)?;
+    let Parsed { config, warnings } = &loaded.parsed;
     if warnings.warnings() > 0 {
         eprintln!("{warnings}");
     }
     check_rights(args)?;
     let status_command = config.general.status_command.as_deref().map(StatusCommand::new);
     let status_command = status_command.transpose()?;
-    let tun = open_tun(&config)?;
+    let tun = open_tun(config)?;
     let options = LogOptions {
         debug: args.debug,
         verbosity: i32::from(args.verbosity),
@@ -65,12 +65,12 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<()> {
     logging::init(&options, std::process::id())?;
     let signals = Signals::watch()?;
     let hooks = status_command.map(HookRunner::start).transpose()?;
-    let (peer, child) = start_worker(args, &bytes, &tun)?;
+    let (peer, child) = start_worker(args, &loaded, &tun)?;
     peer.set_nonblocking()?;
     let name = args.name.clone().unwrap_or_else(|| "mlvpn".to_owned());
     Title::new(&name, args.natural_title).show("[priv]");
     let supervisor = Supervisor {
-        config,
+        config: loaded.parsed.config,
         path: args.config.clone(),
         tun,
         hooks,
@@ -81,6 +81,13 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<()> {
         stop_by: None,
     };
     supervisor.run(&signals)
+}
+
+/// Reads a configuration that can be run, and the key files that it names.
+fn load(path: &Path) -> anyhow::Result<Loaded> {
+    let loaded = config::load(path).map_err(|findings| anyhow!("{findings}"))?;
+    plan::check_spoken(&loaded.parsed.config)?;
+    Ok(loaded)
 }
 
 /// Signals as readable descriptors.
@@ -269,9 +276,8 @@ impl Supervisor {
     }
 
     fn try_reload(&mut self) -> anyhow::Result<()> {
-        let bytes = config::read_file(&self.path).map_err(|findings| anyhow!("{findings}"))?;
-        let parsed = config::parse(&self.path.display().to_string(), &bytes);
-        let Parsed { config, warnings } = parsed.map_err(|findings| anyhow!("{findings}"))?;
+        let loaded = load(&self.path)?;
+        let Parsed { config, warnings } = &loaded.parsed;
         for line in warnings.log_lines() {
             warn!("{}", line.1);
         }
@@ -283,9 +289,9 @@ impl Supervisor {
                 former.shutdown(HOOK_TIME);
             }
         }
-        let file = bytes_as_fd(&bytes)?;
-        self.peer.send(&ToWorker::Reload, &[file.as_fd()])?;
-        self.config = plan::keep_fixed(&self.config, config);
+        let [file, keys] = files_as_fds(&loaded)?;
+        self.peer.send(&ToWorker::Reload, &[file.as_fd(), keys.as_fd()])?;
+        self.config = plan::keep_fixed(&self.config, loaded.parsed.config);
         Ok(())
     }
 
@@ -384,7 +390,7 @@ fn status_line(text: &str) -> String {
     text.chars().take(STATUS_CHARS).map(visible).collect()
 }
 
-fn start_worker(args: &RunArgs, bytes: &[u8], tun: &Tun) -> anyhow::Result<(Peer, Child)> {
+fn start_worker(args: &RunArgs, loaded: &Loaded, tun: &Tun) -> anyhow::Result<(Peer, Child)> {
     let (peer, theirs) = Peer::pair()?;
     let child = super::spawn_worker(theirs.into()).context("cannot start the worker")?;
     let order = StartOrder {
@@ -396,8 +402,9 @@ fn start_worker(args: &RunArgs, bytes: &[u8], tun: &Tun) -> anyhow::Result<(Peer
         verbosity: args.verbosity,
         natural_title: args.natural_title,
     };
-    let file = bytes_as_fd(bytes)?;
-    peer.send(&ToWorker::Start(Box::new(order)), &[file.as_fd(), tun.as_fd()])?;
+    let [file, keys] = files_as_fds(loaded)?;
+    let fds = [file.as_fd(), keys.as_fd(), tun.as_fd()];
+    peer.send(&ToWorker::Start(Box::new(order)), &fds)?;
     Ok((peer, child))
 }
 

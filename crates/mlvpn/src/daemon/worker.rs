@@ -20,12 +20,12 @@ use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use super::data::{Command, DataThread, Report};
-use super::ipc::{Peer, Received, StartOrder, ToPrivileged, ToWorker, fd_as_bytes};
+use super::ipc::{Peer, Received, StartOrder, ToPrivileged, ToWorker, fds_as_config};
 use super::links::LinkControl;
 use super::mtu::MtuPlan;
 use super::plan::{self, Endpoints, LinkChanges, ResolveError};
 use super::title::Title;
-use crate::config::{self, Config, Host, MAX_FILE_BYTES};
+use crate::config::{self, Config, Host};
 use crate::control::{ControlConfig, ControlServer};
 use crate::hook::HookEvent;
 use crate::logging::{self, LogOptions};
@@ -34,15 +34,13 @@ use status::StatusBoard;
 
 /// Runs the worker over the channel to the privileged process.
 pub(super) fn run(peer: Peer) -> anyhow::Result<()> {
-    let Some(Received { message: ToWorker::Start(order), mut fds }) = peer.receive()? else {
+    let Some(Received { message: ToWorker::Start(order), fds }) = peer.receive()? else {
         bail!("the privileged process said something else than to start");
     };
-    if fds.len() != 2 {
-        bail!("{} descriptors came with the order to start, not 2", fds.len());
-    }
-    let (tun, file) = (fds.remove(1), fds.remove(0));
-    let bytes = fd_as_bytes(file, MAX_FILE_BYTES as u64)?;
-    let config = parse(&order.config_name, &bytes)?;
+    let fds = <[OwnedFd; 3]>::try_from(fds);
+    let [file, keys, tun] = fds
+        .map_err(|fds| anyhow!("{} descriptors came with the order to start, not 3", fds.len()))?;
+    let config = fds_as_config(&order.config_name, [file, keys])?;
     start_logging(&order)?;
     let (control, failures) = ControlServer::bind(&control_config(&config));
     for failure in failures {
@@ -73,10 +71,6 @@ pub(super) fn run(peer: Peer) -> anyhow::Result<()> {
     // A name that is still being resolved holds up nothing.
     runtime.shutdown_background();
     done
-}
-
-fn parse(name: &str, bytes: &[u8]) -> anyhow::Result<Config> {
-    config::parse(name, bytes).map(|parsed| parsed.config).map_err(|findings| anyhow!("{findings}"))
 }
 
 fn start_logging(order: &StartOrder) -> anyhow::Result<()> {
@@ -206,20 +200,21 @@ impl Worker {
         let Some(order) = order else { return Ok(false) };
         let Received { message, mut fds } =
             order.context("the privileged process is unintelligible")?;
-        match (message, fds.pop()) {
-            (ToWorker::Stop, _) => return Ok(false),
-            (ToWorker::Link { link, attempt }, Some(socket)) => self.attach(&link, attempt, socket),
-            (ToWorker::LinkFailed { link, attempt, error }, _) => {
+        match (message, fds.pop(), fds.pop()) {
+            (ToWorker::Stop, ..) => return Ok(false),
+            (ToWorker::Link { link, attempt }, Some(socket), _) => {
+                self.attach(&link, attempt, socket);
+            }
+            (ToWorker::LinkFailed { link, attempt, error }, ..) => {
                 self.link_failed(&link, attempt, &error);
             }
-            (ToWorker::Reload, Some(file)) => {
-                let bytes = fd_as_bytes(file, MAX_FILE_BYTES as u64)?;
-                match parse(&self.config_name, &bytes) {
+            (ToWorker::Reload, Some(keys), Some(file)) => {
+                match fds_as_config(&self.config_name, [file, keys]) {
                     Ok(config) => self.reload(config)?,
                     Err(error) => warn!("the configuration is not used: {error}"),
                 }
             }
-            (message, _) => warn!(?message, "not understood"),
+            (message, ..) => warn!(?message, "not understood"),
         }
         Ok(true)
     }

@@ -8,7 +8,7 @@ use mlvpn_lab::Lab;
 use mlvpn_lab::daemon::Signal;
 use mlvpn_lab::workload::DatagramStream;
 
-use crate::tunnel::{LINK, Plan, SERVER_V4, Tunnel, lab, two_links};
+use crate::tunnel::{LINK, Place, Plan, SERVER_V4, Tunnel, lab, two_links};
 use crate::wait::{PATIENCE, wait_for};
 
 tests![
@@ -17,6 +17,7 @@ tests![
     a_link_comes_and_goes_while_the_others_lose_nothing,
     a_broken_file_changes_nothing_and_the_log_says_why,
     a_reload_with_another_password_begins_a_new_session,
+    keys_reach_a_worker_that_cannot_read_them_at_the_start_and_with_a_reload,
     a_download_goes_on_when_the_client_has_another_address,
 ];
 
@@ -136,6 +137,51 @@ fn a_reload_with_another_password_begins_a_new_session() {
     tunnel.client.reload(|conf| conf.set("general", "password", other));
     tunnel.wait_until_up();
     tunnel.wait_for_echo(SERVER_V4);
+}
+
+fn keys_reach_a_worker_that_cannot_read_them_at_the_start_and_with_a_reload() {
+    // The key pairs of RFC 7748 section 6.1: private and public.
+    let client = [
+        "dwdtCnMYpX08FsFyUbJmRd9ML4frwJkqsXf7pR25LCo=",
+        "hSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo=",
+    ];
+    let server = [
+        "XasIfmJKikt54X+Lg4AO5m87sSkmGLb9HC+LJ/+I4Os=",
+        "3p7bfXt9wbTTW2HC7OQ1Nz+DQ8hbeGdNrfx+FG+IK08=",
+    ];
+    let (lab, place) = (lab(&[("dsl1", LINK)]), Place::new());
+    let mut plan = Plan::over(&lab);
+    let psk = place.write("psk", server[0], 0o600);
+    for (conf, file, own, other) in [
+        (&mut plan.client, "client.key", client, server),
+        (&mut plan.server, "server.key", server, client),
+    ] {
+        conf.set("general", "private_key_file", place.write(file, own[0], 0o400).display());
+        conf.set("peer other", "public_key", other[1]);
+        conf.set("peer other", "preshared_key_file", psk.display());
+    }
+    let mut tunnel = plan.start(&lab);
+    tunnel.wait_for_echo(SERVER_V4);
+    tunnel.client.reload(|_| {});
+    tunnel.client.wait_for_log("new_session=false");
+    assert_eq!(tunnel.client.disconnects("dsl1"), 0);
+    // The text of the configuration stays the same; what is in a file that it names does not.
+    place.write("psk", client[0], 0o600);
+    for end in [&mut tunnel.server, &mut tunnel.client] {
+        end.reload(|_| {});
+        end.wait_for_log("new_session=true");
+    }
+    tunnel.wait_until_up();
+    tunnel.wait_for_echo(SERVER_V4);
+    // A key that others may read is refused; what there is carries on.
+    place.write("psk", client[0], 0o644);
+    tunnel.client.daemon.signal(Signal::SIGHUP).unwrap();
+    tunnel.client.wait_for_log("chmod 600");
+    tunnel.wait_for_echo(SERVER_V4);
+    for end in [&tunnel.client, &tunnel.server] {
+        let log = end.daemon.stderr();
+        assert!(!log.contains("dwdtCn") && !log.contains("XasIfm"), "{log}");
+    }
 }
 
 fn a_download_goes_on_when_the_client_has_another_address() {

@@ -30,7 +30,7 @@ impl Conf {
     /// The names of the links.
     pub(crate) fn links(&self) -> impl Iterator<Item = &str> {
         let names = self.sections.iter().map(|section| section.name.as_str());
-        names.filter(|name| !["general", "filters"].contains(name))
+        names.filter(|name| !["general", "filters"].contains(name) && !name.starts_with("peer "))
     }
 
     fn entries(&mut self, section: &str) -> &mut Vec<(String, String)> {

@@ -19,14 +19,14 @@ impl<'d, 'f> Fields<'d, 'f> {
     pub(super) fn new(section: &Merged<'d>, place: Place, findings: &'f mut Findings) -> Self {
         let mut values: BTreeMap<&'static str, &'d Value> = BTreeMap::new();
         for entry in &section.entries {
-            match keys::find(&entry.key.text) {
+            match keys::find_in(&entry.key.text, place) {
                 Some(key) if key.scope.allows(place) => match values.get(key.name) {
                     Some(first) => findings.push(repeated(entry, first)),
                     None => {
                         values.insert(key.name, &entry.value);
                     }
                 },
-                Some(key) => findings.push(misplaced(entry, key.scope)),
+                Some(key) => findings.push(misplaced(entry, key.scope, place)),
                 None => findings.push(unknown(entry, place)),
             }
         }
@@ -54,12 +54,17 @@ impl<'d, 'f> Fields<'d, 'f> {
         match parse(&value.text) {
             Ok(parsed) => Some(parsed),
             Err(fault) => {
-                self.findings.push(
-                    Finding::error(value.span, format!("{key}: {}", fault.message))
-                        .help(fault.help),
-                );
+                self.refuse(key, fault);
                 None
             }
+        }
+    }
+
+    /// Adds the finding that the value of `key` is of no use.
+    pub(super) fn refuse(&mut self, key: &str, fault: Fault) {
+        if let Some(span) = self.place(key) {
+            let message = format!("{key}: {}", fault.message);
+            self.findings.push(Finding::error(span, message).help(fault.help));
         }
     }
 
@@ -82,9 +87,20 @@ fn repeated(entry: &Entry, first: &Value) -> Finding {
     }
 }
 
-fn misplaced(entry: &Entry, scope: Scope) -> Finding {
+fn misplaced(entry: &Entry, scope: Scope, place: Place) -> Finding {
     let key = &entry.key.text;
     match scope {
+        Scope::Peer => Finding::error(entry.key.span, format!("`{key}` outside a peer's section"))
+            .label("belongs to a peer")
+            .help("move the line below [peer NAME], NAME being what you call the other end"),
+        _ if place == Place::Peer => {
+            Finding::warning(entry.key.span, format!("`{key}` does not concern a peer, and is ignored here"))
+                .label("ignored")
+                .help(match scope {
+                    Scope::General => "move the line to [general]",
+                    _ => "move the line below the name of a link, such as [dsl1]",
+                })
+        }
         Scope::Link => Finding::error(entry.key.span, format!("`{key}` outside a link section"))
             .label("belongs to a link")
             .help(format!("move the line below the name of a link, such as [dsl1]: each link has its own {key}")),
@@ -105,6 +121,9 @@ fn unknown(entry: &Entry, place: Place) -> Finding {
     }
     let finding =
         Finding::warning(entry.key.span, format!("unknown key `{name}`")).label("ignored");
+    if let Some(advice) = keys::foreign_advice(name) {
+        return finding.help(advice);
+    }
     let known = KEYS.iter().map(|k| k.name).chain(RETIRED.iter().map(|k| k.name));
     match keys::nearest(name, known) {
         Some(near) => finding.help(format!("did you mean `{near}`?")),

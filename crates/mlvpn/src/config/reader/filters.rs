@@ -51,7 +51,8 @@ fn bad_filter(entry: &Entry, error: &FilterError) -> Finding {
 
 fn unknown_link(entry: &Entry, links: &[Merged<'_>]) -> Finding {
     let name = &entry.key.text;
-    let is_link_key = keys::find(name).is_some_and(|k| k.scope != Scope::General);
+    let is_link_key =
+        keys::find(name).is_some_and(|k| matches!(k.scope, Scope::Link | Scope::Both));
     if is_link_key {
         return Finding::error(entry.key.span, format!("`{name}` outside a link section"))
             .label("belongs to a link")

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use ipnet::{Ipv4Net, Ipv6Net};
 
-use super::Fields;
-use crate::config::password::weakness;
+use super::{Fields, credentials};
 use crate::config::value::{self, Fault};
 use crate::config::{
-    Addresses, Control, Finding, General, Interface, InterfaceKind, Mode, Password, Reorder, Span,
+    Addresses, Control, Credentials, Finding, General, Interface, InterfaceKind, KeyFiles, KeyPair,
+    Mode, ProtocolVersion, Reorder, Span,
 };
 
 /// Name of the interface when the file sets none, as in the C program.
@@ -30,7 +30,8 @@ const MAX_REORDER: u64 = 65536;
 /// `[general]`, as far as it could be read.
 pub(super) struct PartialGeneral {
     pub(super) mode: Option<Mode>,
-    password: Option<Password>,
+    pub(super) protocol: ProtocolVersion,
+    credentials: Option<Credentials>,
     rest: Rest,
 }
 
@@ -80,7 +81,8 @@ impl PartialGeneral {
             self.rest;
         Some(General {
             mode: self.mode?,
-            password: self.password?,
+            protocol: self.protocol,
+            credentials: self.credentials?,
             cleartext_data,
             reorder,
             status_command,
@@ -91,12 +93,34 @@ impl PartialGeneral {
     }
 }
 
-/// Reads `[general]`, whose name stands at `section`.
-pub(super) fn read(mut fields: Fields<'_, '_>, section: Span) -> (PartialGeneral, LinkDefaults) {
+impl PartialGeneral {
+    /// What the interface carries.
+    pub(super) fn interface_kind(&self) -> InterfaceKind {
+        self.rest.interface.kind
+    }
+
+    /// The key pair, if there is one that could be read.
+    pub(super) fn key_pair(&self) -> Option<&KeyPair> {
+        self.credentials.as_ref()?.key_pair.as_ref()
+    }
+}
+
+/// Reads `[general]`, whose name stands at `section`; `has_peers` where the file has sections of
+/// peers.
+pub(super) fn read(
+    mut fields: Fields<'_, '_>,
+    section: Span,
+    has_peers: bool,
+    keys: &mut KeyFiles,
+) -> (PartialGeneral, LinkDefaults) {
     let fields = &mut fields;
+    let mode = mode(fields, section);
+    let protocol =
+        fields.read("protocol_version", value::protocol_version).unwrap_or(ProtocolVersion::Auto);
     let general = PartialGeneral {
-        mode: mode(fields, section),
-        password: password(fields, section),
+        mode,
+        protocol,
+        credentials: credentials::read(fields, section, protocol, has_peers, keys),
         rest: Rest {
             cleartext_data: fields.read("cleartext_data", value::switch).unwrap_or(false),
             reorder: reorder(fields),
@@ -119,47 +143,6 @@ fn mode(fields: &mut Fields<'_, '_>, section: Span) -> Option<Mode> {
         );
     }
     fields.read("mode", value::mode)
-}
-
-fn password(fields: &mut Fields<'_, '_>, section: Span) -> Option<Password> {
-    let Some(value) = fields.value("password") else {
-        fields.push(no_password(fields.place("password"), section));
-        return None;
-    };
-    if value.legacy.as_str() != value.text.as_str() {
-        fields.push(
-            Finding::warning(value.span, "the password is not read as it looks")
-                .label("spaces are dropped, single quotes belong to it")
-                .help("put it between double quotes at both ends, in the same way"),
-        );
-    }
-    if !value.text.is_ascii() {
-        fields.push(
-            Finding::warning(value.span, "the password has characters beyond ASCII").help(
-                "mlvpn 2.x cannot read it; `mlvpn genpass` prints one that every version can",
-            ),
-        );
-    }
-    if let Some(why) = weakness(&value.legacy) {
-        fields.push(
-            Finding::warning(value.span, format!("the password is weak: {why}"))
-                .label("easy to guess")
-                .help("`mlvpn genpass` prints a strong one; both ends need the same"),
-        );
-    }
-    Some(Password::new(value.legacy.as_bytes().to_vec()))
-}
-
-fn no_password(place: Option<Span>, section: Span) -> Finding {
-    let help = "add password = \"...\", the same at both ends; `mlvpn genpass` prints a strong one";
-    match place {
-        Some(span) => {
-            Finding::error(span, "the password is empty").label("nothing here").help(help)
-        }
-        None => {
-            Finding::error(section, "the password is missing").label("no password here").help(help)
-        }
-    }
 }
 
 fn reorder(fields: &mut Fields<'_, '_>) -> Reorder {

@@ -3,7 +3,7 @@
 use super::Fields;
 use super::general::LinkDefaults;
 use crate::config::ini::Spanned;
-use crate::config::{Finding, Link, Mode, value};
+use crate::config::{Finding, Link, Mode, keys, value};
 
 /// Reads the link section called `name`; without a known `mode` nothing is missed.
 pub(super) fn read(
@@ -67,21 +67,26 @@ fn missing(name: &Spanned, key: &str) -> Finding {
 
 /// A name is shown in the process title and passed to the status command.
 fn check_name(fields: &mut Fields<'_, '_>, name: &Spanned) {
-    if name.text.contains(|c: char| c.is_whitespace() || c == '=' || c == '"') {
+    if let Some(meant) = meant_instead(&name.text) {
+        fields.push(
+            Finding::warning(name.span, format!("[{}] is read as a link", name.text))
+                .label("a link of this name")
+                .help(format!("write [{meant}] if that is what you mean")),
+        );
+    } else if name.text.contains(|c: char| c.is_whitespace() || c == '=' || c == '"') {
         fields.push(
             Finding::warning(name.span, "a link's name is best without blanks and quotes")
                 .label("the status command gets it as its third argument")
                 .help("use letters, digits, dots and dashes"),
         );
     }
-    if name.text.eq_ignore_ascii_case("general") || name.text.eq_ignore_ascii_case("filters") {
-        fields.push(
-            Finding::warning(name.span, format!("[{}] is read as a link", name.text))
-                .label("a link of this name")
-                .help(format!(
-                    "write [{}] if that is what you mean",
-                    name.text.to_ascii_lowercase()
-                )),
-        );
+}
+
+/// The section of another kind that the name of a link looks like.
+fn meant_instead(name: &str) -> Option<String> {
+    if name.eq_ignore_ascii_case("general") || name.eq_ignore_ascii_case("filters") {
+        return Some(name.to_ascii_lowercase());
     }
+    let (word, rest) = name.split_once(char::is_whitespace)?;
+    keys::nearest(word, ["peer"]).map(|peer| format!("{peer} {}", rest.trim()))
 }

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::{MAX_FILE_BYTES, SERVER_OF_THE_HOW_TO, parse};
+use super::{MAX_FILE_BYTES, SERVER_OF_THE_HOW_TO, key_files, parse, parse_with_keys};
 
 /// Random and mutated files that the test below reads.
 const FILES: u32 = 100_000;
@@ -10,7 +10,7 @@ const FILES: u32 = 100_000;
 const RENDERED: u32 = 64;
 
 /// Pieces that matter to the syntax, to be inserted anywhere.
-const PIECES: [&str; 24] = [
+const PIECES: [&str; 30] = [
     "\"",
     "'",
     "#",
@@ -35,10 +35,16 @@ const PIECES: [&str; 24] = [
     "::",
     "mtu = 70000\n",
     "\u{1f409}",
+    "[peer a]\n",
+    "[peer b]\n",
+    "public_key = 3p7bfXt9wbTTW2HC7OQ1Nz+DQ8hbeGdNrfx+FG+IK08=\n",
+    "private_key_file = own.key\n",
+    "protocol_version = 2\n",
+    "ip4 = 10.0.0.0/8 default\n",
 ];
 
 fn read(bytes: &[u8], render: bool) {
-    let findings = match parse("t", bytes) {
+    let findings = match parse_with_keys("t", bytes, &mut key_files()) {
         Ok(parsed) => {
             assert!(!parsed.warnings.has_errors());
             assert!(!parsed.config.links.is_empty());
@@ -140,6 +146,6 @@ proptest! {
             "[general]\nmode = client\npassword = \"{text}\" # c\n[a]\nremotehost = x\nremoteport = 1\n"
         );
         let parsed = parse("t", file.as_bytes()).unwrap();
-        prop_assert_eq!(parsed.config.general.password.as_bytes(), text.as_bytes());
+        prop_assert_eq!(parsed.config.general.credentials.password.as_ref().unwrap().as_bytes(), text.as_bytes());
     }
 }

@@ -1,10 +1,14 @@
 //! Every mistake, as its author sees it.
 
-use super::{CLIENT, LINK, Severity, parse};
+use super::{
+    CLIENT, CLIENT_KEYS, LINK, PEER, PUBLIC, SERVER_KEYS, Severity, THIRD_PUBLIC, key_files, parse,
+    parse_with_keys,
+};
 
 /// What is shown for a file, with the number of errors and warnings it is expected to have.
 fn shown(text: impl AsRef<str>, errors: usize, warnings: usize) -> String {
-    let findings = match parse("mlvpn.conf", text.as_ref().as_bytes()) {
+    let mut keys = key_files();
+    let findings = match parse_with_keys("mlvpn.conf", text.as_ref().as_bytes(), &mut keys) {
         Ok(parsed) => parsed.warnings,
         Err(findings) => findings,
     };
@@ -36,6 +40,21 @@ fn with(more: &str) -> String {
 /// A client whose link section has `more`.
 fn in_link(more: &str) -> String {
     format!("{CLIENT}{LINK}{more}")
+}
+
+/// A client with a key pair, its peer, and `more` in the section of that.
+fn in_peer(more: &str) -> String {
+    format!("{CLIENT_KEYS}{LINK}{PEER}{more}")
+}
+
+/// A server with a key pair and two peers that have these lines.
+fn with_peers(a: &str, b: &str) -> String {
+    format!("{SERVER_KEYS}[peer a]\n{a}[peer b]\n{b}")
+}
+
+/// A peer's public key and another line.
+fn peer(public: &str, more: &str) -> String {
+    format!("public_key = {public}\n{more}\n")
 }
 
 mistakes! {
@@ -98,6 +117,58 @@ mistakes! {
     quote_unclosed: with("interface_name = \"tun0\n"), 0, 1;
     typographic_quotes: with("interface_name = \u{201c}tun0\u{201d}\n"), 1, 0;
     no_key: with("= 5\n"), 1, 0;
+    protocol_version_unknown: with("protocol_version = 3\n"), 1, 0;
+    protocol_version_2_without_credentials:
+        format!("[general]\nmode = client\nprotocol_version = 2\n{LINK}"), 1, 0;
+    password_weak_for_version_2:
+        format!("[general]\nmode = client\nprotocol_version = 2\npassword = w3nMzb8eTq\n{LINK}"), 0, 1;
+    password_beside_keys_in_version_2:
+        format!("{CLIENT_KEYS}password = w3nMzb8eTqLfYc5hXs2uRj7d\nprotocol_version = 2\n{LINK}{PEER}"), 0, 1;
+    keys_in_version_1: format!("{CLIENT_KEYS}protocol_version = \"1\"\n{LINK}{PEER}"), 1, 0;
+    peers_in_version_1: with(&format!("protocol_version = 1\n{PEER}")), 1, 0;
+    key_without_peer: format!("{CLIENT_KEYS}{LINK}"), 1, 0;
+    peer_without_key: format!("[general]\nmode = client\n{LINK}{PEER}"), 1, 0;
+    key_file_missing: in_peer("").replace("own.key", "other.key"), 1, 0;
+    key_file_that_is_a_key:
+        in_peer("").replace("own.key", "dwdtCnMYpX08FsFyUbJmRd9ML4frwJkqsXf7pR25LCo="), 1, 0;
+    key_file_without_a_key: in_peer("").replace("own.key", "bad.key"), 1, 0;
+    key_in_the_configuration:
+        with("private_key = dwdtCnMYpX08FsFyUbJmRd9ML4frwJkqsXf7pR25LCo=\n"), 0, 1;
+    public_key_missing: in_peer("").replace(&format!("public_key = {PUBLIC}\n"), ""), 1, 0;
+    public_key_empty: in_peer("").replace(PUBLIC, "\"\""), 1, 0;
+    public_key_cut_short: in_peer("").replace(PUBLIC, &PUBLIC[1..]), 1, 0;
+    public_key_of_nobody: in_peer("").replace(PUBLIC, &format!("{}=", "A".repeat(43))), 1, 0;
+    public_key_is_our_own:
+        in_peer("").replace(PUBLIC, "hSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo="), 1, 0;
+    public_key_outside_a_peer: in_link(&format!("public_key = {PUBLIC}\n")), 1, 0;
+    preshared_key_cut_short: in_peer("preshared_key = XasIfmJKikt54X+Lg4AO5m87sSkmGLb9HC+LJ\n"), 1, 0;
+    preshared_key_twice: in_peer(
+        "preshared_key = XasIfmJKikt54X+Lg4AO5m87sSkmGLb9HC+LJ/+I4Os=\npreshared_key_file = psk\n"
+    ), 1, 0;
+    key_of_another_program: in_peer("AllowedIPs = 10.0.0.0/8\nEndpoint = 192.0.2.1:5080\n"), 0, 2;
+    key_of_a_link_in_a_peer: in_peer("remotehost = 192.0.2.1\nmtu = 1400\n"), 0, 2;
+    unknown_key_in_a_peer: in_peer("publickey = x\ncolour = blue\n"), 0, 2;
+    networks_of_a_client: in_peer("ip4 = default\n"), 0, 1;
+    second_peer_of_a_client: in_peer("[peer b]\n") + &peer(THIRD_PUBLIC, ""), 1, 0;
+    peer_twice: in_peer("[peer  server]\n"), 1, 0;
+    peer_with_quotes: in_peer("").replace("[peer server]", "[peer \"server\"]"), 1, 0;
+    peer_misspelt: format!("{CLIENT}{LINK}[Peer a]\nremotehost = x\nremoteport = 1\n"), 0, 1;
+    same_public_key:
+        with_peers(&peer(PUBLIC, "ip4 = 10.0.0.1"), &peer(PUBLIC, "ip4 = 10.0.0.2")), 1, 0;
+    networks_missing: with_peers(&peer(PUBLIC, "ip6 = fd00::/64"), &peer(THIRD_PUBLIC, "")), 1, 0;
+    networks_empty: with_peers(&peer(PUBLIC, "ip6 = fd00::/64"), &peer(THIRD_PUBLIC, "ip4 =")), 1, 0;
+    networks_overlap: with_peers(
+        &peer(PUBLIC, "ip4 = 10.1.0.0/16, 10.1.2.0/24\nip6 = fd00::2"),
+        &peer(THIRD_PUBLIC, "ip4 = 192.0.2.0/24, 10.1.3.0/24\nip6 = fd00::/64"),
+    ), 2, 0;
+    network_with_a_host: with_peers(
+        &peer(PUBLIC, "ip4 = 10.0.0.1/24"),
+        &peer(THIRD_PUBLIC, "ip6 = fd00::1/64"),
+    ), 2, 0;
+    several_peers_for_ethernet: with_peers(
+        &peer(PUBLIC, "ip4 = 10.0.0.1"),
+        &peer(THIRD_PUBLIC, "ip4 = 10.0.0.2"),
+    ).replace("[general]", "[general]\ntuntap = tap"), 1, 0;
     several_at_once: "[general]\nmode = both\npassword =\nip4 = 10.0.0.1/40\n[dsl1]\nremoteport = x\n", 4, 0;
 }
 
@@ -113,6 +184,26 @@ fn bytes_that_are_not_utf_8_are_pointed_at() {
 fn control_characters_are_refused() {
     let findings = parse("mlvpn.conf", with("interface_name = tun\0\n").as_bytes()).unwrap_err();
     assert!(findings.to_string().contains("control character"), "{findings}");
+}
+
+#[test]
+fn there_is_a_limit_to_peers() {
+    let mut text = SERVER_KEYS.to_owned();
+    for number in 0..=super::MAX_PEERS {
+        let mut public = [7; 32];
+        public[..8].copy_from_slice(&(number as u64).to_le_bytes());
+        let public = mlvpn_proto::crypto::keypair::PublicKey::from_bytes(public);
+        text.push_str(&format!(
+            "[peer p{number}]\npublic_key = {public}\nip6 = fd00::{number:x}\n"
+        ));
+    }
+    let mut keys = key_files();
+    let findings = parse_with_keys("mlvpn.conf", text.as_bytes(), &mut keys).unwrap_err();
+    assert_eq!(findings.errors(), 1, "{findings}");
+    assert!(findings.to_string().contains("more than 1000 peers"), "{findings}");
+    let text = text.rsplit_once("[peer").unwrap().0;
+    let parsed = parse_with_keys("mlvpn.conf", text.as_bytes(), &mut keys).unwrap();
+    assert_eq!(parsed.config.peers.len(), super::MAX_PEERS);
 }
 
 #[test]
