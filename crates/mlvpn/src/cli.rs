@@ -2,13 +2,16 @@
 
 mod check;
 pub(crate) mod genpass;
+mod keys;
 mod pages;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::{Context as _, anyhow};
 use clap::{ArgAction, Args, Parser, Subcommand};
 use clap_complete::Shell;
+use zeroize::Zeroizing;
 
 use crate::demo::DemoOptions;
 use crate::logging::TOKENS;
@@ -33,10 +36,13 @@ Examples:
   mlvpn -c mlvpn.conf --debug -vv         run in a terminal, and see why
   mlvpn demo                              see what bonding does, without any set-up
   mlvpn genpass                           a password for both ends
+  mlvpn genkey --out /etc/mlvpn/private.key
+                                          a key pair: writes the private key, prints the public one
   mlvpn completions bash > /etc/bash_completion.d/mlvpn
 
 Files:
-  /etc/mlvpn/*.conf    configuration; must be readable by its owner only (chmod 600)
+  /etc/mlvpn/*.conf    configuration; must be readable by its owner only (chmod 600), as the key files that
+                       it names
 
 Signals:
   SIGHUP               read the configuration again
@@ -122,6 +128,22 @@ enum Command {
     ///
     /// 256 random bits as 43 characters that need no quoting. Both ends need the same password.
     Genpass,
+    /// Print a new private key for private_key_file
+    ///
+    /// An X25519 key in base64, as `wg genkey` prints it. With --out it goes to a file that only its owner may
+    /// read, and its public key is printed, which the other end needs.
+    Genkey(keys::Target),
+    /// Print the public key of a private key
+    ///
+    /// The other end needs it as the public_key of this end's [peer NAME] section. As `wg pubkey`.
+    Pubkey {
+        /// The file that holds the private key; without it, the key is read from standard input
+        file: Option<PathBuf>,
+    },
+    /// Print a new pre-shared key for preshared_key or preshared_key_file
+    ///
+    /// A secret for both ends beside their key pairs: 256 random bits in base64, as `wg genpsk` prints them.
+    Genpsk(keys::Target),
     /// Print the completion script of a shell
     Completions {
         /// The shell
@@ -179,6 +201,9 @@ pub fn main() -> ExitCode {
         (Some(Command::Check { file }), _) => return check::run(&file),
         (Some(Command::Demo(options)), _) => crate::demo::run(&options),
         (Some(Command::Genpass), _) => genpass::run(),
+        (Some(Command::Genkey(target)), _) => keys::genkey(&target),
+        (Some(Command::Pubkey { file }), _) => keys::pubkey(file.as_deref()),
+        (Some(Command::Genpsk(target)), _) => keys::genpsk(&target),
         (Some(Command::Completions { shell }), _) => pages::completions(shell),
         (Some(Command::Man { dir: Some(dir) }), _) => pages::write_man_pages(&dir),
         (Some(Command::Man { dir: None }), _) => pages::print_man_page(),
@@ -192,6 +217,15 @@ pub fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// 256 bits that nobody can guess.
+fn random_bytes() -> anyhow::Result<Zeroizing<[u8; 32]>> {
+    let mut random = Zeroizing::new([0; 32]);
+    getrandom::fill(&mut random[..])
+        .map_err(|cause| anyhow!("{cause}"))
+        .context("the system has no random numbers")?;
+    Ok(random)
 }
 
 /// What `-D` takes, from the table that the log uses.

@@ -1,6 +1,5 @@
 //! `mlvpn genpass`.
 
-use anyhow::{Context, anyhow};
 use zeroize::Zeroizing;
 
 /// Strength of the password in bytes: 256 bits, as much as the key that is derived from it.
@@ -16,11 +15,7 @@ pub(super) fn run() -> anyhow::Result<()> {
 
 /// A password that nobody has seen before.
 pub(crate) fn generate() -> anyhow::Result<Zeroizing<String>> {
-    let mut random = Zeroizing::new([0; RANDOM_BYTES]);
-    getrandom::fill(&mut random[..])
-        .map_err(|cause| anyhow!("{cause}"))
-        .context("the system has no random numbers")?;
-    Ok(spell(&random))
+    Ok(spell(&*super::random_bytes()?))
 }
 
 /// Six bits per character, the last of which holds the remaining four.
