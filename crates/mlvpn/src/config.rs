@@ -218,6 +218,13 @@ pub struct Loaded {
     pub keys: KeyFiles,
 }
 
+impl Loaded {
+    /// The configuration; what was read is wiped.
+    pub fn into_config(self) -> Config {
+        self.parsed.config
+    }
+}
+
 /// Reads and checks the file at `path`, and the key files that it names.
 ///
 /// # Errors

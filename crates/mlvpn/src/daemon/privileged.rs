@@ -70,7 +70,7 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<()> {
     let name = args.name.clone().unwrap_or_else(|| "mlvpn".to_owned());
     Title::new(&name, args.natural_title).show("[priv]");
     let supervisor = Supervisor {
-        config: loaded.parsed.config,
+        config: loaded.into_config(),
         path: args.config.clone(),
         tun,
         hooks,
@@ -291,7 +291,7 @@ impl Supervisor {
         }
         let [file, keys] = files_as_fds(&loaded)?;
         self.peer.send(&ToWorker::Reload, &[file.as_fd(), keys.as_fd()])?;
-        self.config = plan::keep_fixed(&self.config, loaded.parsed.config);
+        self.config = plan::keep_fixed(&self.config, loaded.into_config());
         Ok(())
     }
 

@@ -51,7 +51,7 @@ fn preshared_key(fields: &mut Fields<'_, '_>, keys: &mut KeyFiles) -> Option<Pre
 }
 
 fn check_name(fields: &mut Fields<'_, '_>, section: &Merged<'_>, name: &str) {
-    let is_plain = |c: char| c.is_alphanumeric() || "._-@".contains(c);
+    let is_plain = |c: char| c.is_alphanumeric() || "._-".contains(c);
     if name.len() > MAX_NAME || !name.chars().all(is_plain) {
         fields.push(
             Finding::error(section.name.span, "this cannot be the name of a peer")
