@@ -1,9 +1,11 @@
 //! What a session needs to know from its owner.
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use crate::crypto::keypair::PublicKey;
 use crate::crypto::v1::{Key, TAG_LEN};
 use crate::filter::Filter;
+use crate::handshake::v2::Credentials;
 use crate::ip::PacketKind;
 use crate::resequencer::ReorderPolicy;
 use crate::time::Duration;
@@ -18,7 +20,111 @@ pub enum Role {
     Server,
 }
 
-/// A session's settings.
+/// Which versions of the protocol an endpoint speaks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Versions {
+    /// Version 2, and version 1 with a peer that speaks nothing else.
+    #[default]
+    Auto,
+    /// Version 1 only.
+    V1,
+    /// Version 2 only.
+    V2,
+}
+
+/// The settings of an endpoint.
+#[derive(Clone, Debug)]
+pub struct EndpointConfig {
+    /// Which end this is.
+    pub role: Role,
+    /// Which versions it speaks.
+    pub versions: Versions,
+    /// IP packets or Ethernet frames.
+    pub inner: PacketKind,
+    /// The shared key of version 1; without it version 1 is not spoken.
+    pub v1_key: Option<Key>,
+    /// By what peers know each other in version 2; without, version 2 is not spoken.
+    pub credentials: Option<Credentials>,
+    /// Which addresses are behind which peer, when there are several.
+    pub routes: Vec<PeerRoutes>,
+    /// Data packets are not encrypted, in version 1 nor authenticated. Both ends must agree.
+    pub cleartext_data: bool,
+    /// How version 1 restores the order of packets.
+    pub reorder: ReorderPolicy,
+    /// The largest IP packet that is taken.
+    pub mtu: u16,
+    /// Where ICMP errors come from: an address in the tunnel that is not this host's, which would
+    /// drop them.
+    pub local_ip4: Option<Ipv4Addr>,
+    /// Where ICMPv6 errors come from, likewise.
+    pub local_ip6: Option<Ipv6Addr>,
+    /// Rules that give packets to a certain link, in order of precedence.
+    pub filters: Vec<FilterRule>,
+    /// What the clock of the owner shows at [`crate::Instant::ZERO`], in microseconds since 1970: an
+    /// initiator's handshakes bear the time, and it must not go back from one start to the next.
+    pub unix_micros: u64,
+    /// What this end tells of itself, at most 64 bytes.
+    pub software: String,
+}
+
+impl EndpointConfig {
+    /// An endpoint that speaks version 1 and nothing else.
+    #[must_use]
+    pub fn v1_only(session: SessionConfig) -> Self {
+        Self {
+            role: session.role,
+            versions: Versions::V1,
+            inner: session.inner,
+            v1_key: Some(session.key),
+            credentials: None,
+            routes: Vec::new(),
+            cleartext_data: session.cleartext_data,
+            reorder: session.reorder,
+            mtu: session.mtu,
+            local_ip4: session.local_ip4,
+            local_ip6: session.local_ip6,
+            filters: session.filters,
+            unix_micros: 0,
+            software: String::new(),
+        }
+    }
+}
+
+/// The networks behind a peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerRoutes {
+    /// The peer.
+    pub peer: PublicKey,
+    /// Its networks.
+    pub networks: Vec<IpPrefix>,
+}
+
+/// A network: an address of which only the first bits count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IpPrefix {
+    /// An address in it.
+    pub address: IpAddr,
+    /// How many bits count: up to 32 or 128.
+    pub len: u8,
+}
+
+impl IpPrefix {
+    /// Whether `address` lies in it.
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        let same = |a: u128, b: u128, bits: u32| {
+            let len = u32::from(self.len).min(bits);
+            len == 0 || (a ^ b) << (128 - bits) >> (128 - len) == 0
+        };
+        match (self.address, address) {
+            (IpAddr::V4(a), IpAddr::V4(b)) => same(a.to_bits().into(), b.to_bits().into(), 32),
+            (IpAddr::V6(a), IpAddr::V6(b)) => same(a.to_bits(), b.to_bits(), 128),
+            _ => false,
+        }
+    }
+}
+
+/// The settings of a session of version 1.
 #[derive(Clone, Debug)]
 pub struct SessionConfig {
     /// Which end this is.
@@ -86,4 +192,26 @@ pub struct LinkConfig {
     pub fallback_only: bool,
     /// The peer's address; a server learns it from the client.
     pub remote: Option<SocketAddr>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_holds_the_addresses_with_its_first_bits() {
+        let prefix = |address: &str, len| IpPrefix { address: address.parse().unwrap(), len };
+        for (network, len, inside, outside) in [
+            ("10.1.2.0", 24, "10.1.2.255", "10.1.3.0"),
+            ("10.1.2.3", 32, "10.1.2.3", "10.1.2.2"),
+            ("128.0.0.0", 1, "255.0.0.1", "127.255.255.255"),
+            ("0.0.0.0", 0, "1.2.3.4", "::"),
+            ("2001:db8::", 32, "2001:db8:ffff::1", "2001:db9::"),
+            ("::1", 128, "::1", "::2"),
+        ] {
+            let network = prefix(network, len);
+            assert!(network.contains(inside.parse().unwrap()), "{network:?}");
+            assert!(!network.contains(outside.parse().unwrap()), "{network:?}");
+        }
+    }
 }

@@ -27,15 +27,25 @@ pub enum DropReason {
     TransmitQueueFull,
     /// A second copy of a data packet.
     Duplicate,
-    /// The queue in front of the links held as much as it may; the longest lane lost its oldest packet.
+    /// The tunnel's ingress queue is full.
     QueueFull,
-    /// The packet waited longer than it should, and its sender is to slow down.
+    /// The packet's flow kept a standing queue: its sender was told to slow down.
     QueueDelay,
+    /// A sealed packet for a session that is not, or no longer, known.
+    UnknownSession,
+    /// A handshake message that is damaged, forged, a replay, or from somebody who is not configured.
+    Handshake,
+    /// The peer has spoken, or is configured for, the other version of the protocol.
+    OtherVersion,
+    /// The packet's address belongs to no peer that is there.
+    NoPeer,
+    /// The packet's source address is not one of the peer that sent it.
+    ForeignSource,
 }
 
 impl DropReason {
     /// All reasons, in the order of their discriminants.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 18] = [
         Self::Malformed,
         Self::NotAuthentic,
         Self::Replayed,
@@ -49,6 +59,11 @@ impl DropReason {
         Self::Duplicate,
         Self::QueueFull,
         Self::QueueDelay,
+        Self::UnknownSession,
+        Self::Handshake,
+        Self::OtherVersion,
+        Self::NoPeer,
+        Self::ForeignSource,
     ];
 
     /// The name under which it is counted.
@@ -68,6 +83,11 @@ impl DropReason {
             Self::Duplicate => "duplicate",
             Self::QueueFull => "queue_full",
             Self::QueueDelay => "queue_delay",
+            Self::UnknownSession => "unknown_session",
+            Self::Handshake => "handshake",
+            Self::OtherVersion => "other_version",
+            Self::NoPeer => "no_peer",
+            Self::ForeignSource => "foreign_source",
         }
     }
 }
@@ -80,6 +100,16 @@ impl DropCounts {
     /// Counts one packet.
     pub fn count(&mut self, reason: DropReason) {
         self.0[reason as usize] += 1;
+    }
+
+    /// Counts as many packets.
+    pub fn add(&mut self, reason: DropReason, packets: u64) {
+        self.0[reason as usize] += packets;
+    }
+
+    /// Counts all that `others` counted.
+    pub fn add_all(&mut self, others: &Self) {
+        others.iter().for_each(|(reason, packets)| self.add(reason, packets));
     }
 
     /// How often `reason` occurred.

@@ -43,6 +43,12 @@ impl Epoch {
         }
     }
 
+    /// Whether `datagram`, whose body is of no use afterwards, is authentic under this epoch.
+    #[must_use]
+    pub fn opens(&self, number: PacketNumber, datagram: &mut [u8]) -> bool {
+        self.opening.open(number, datagram).is_ok()
+    }
+
     /// By what the peer names it.
     #[must_use]
     pub fn our_index(&self) -> SessionIndex {
@@ -127,6 +133,12 @@ impl Epochs {
     #[must_use]
     pub fn needs_handshake(&self, now: Instant) -> bool {
         self.current.as_ref().is_none_or(|epoch| epoch.sealing.should_rekey(now))
+    }
+
+    /// When [`Self::needs_handshake`] becomes true by age; packets may make it so before.
+    #[must_use]
+    pub fn rekey_at(&self) -> Option<Instant> {
+        self.current.as_ref().map(|epoch| epoch.sealing.rekey_at())
     }
 
     /// All indices under which the peer may send, for a table that leads to this session.

@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use crate::crypto::keypair::PublicKey;
+use crate::handshake::v2::HandshakeError;
 use crate::id::LinkIndex;
 
 /// Something that happened; drained with [`crate::Session::poll_event`].
@@ -38,6 +40,30 @@ pub enum Event {
         from: SocketAddr,
         /// The address from now on.
         to: SocketAddr,
+    },
+    /// A peer that speaks version 2 began a new session in place of the one it had: it was restarted,
+    /// or another one has its credentials.
+    PeerReplaced {
+        /// Who it is; none with a password.
+        peer: Option<PublicKey>,
+    },
+    /// The largest IP packet that all paths of version 2 carry is another one now.
+    TunnelMtu {
+        /// In bytes.
+        mtu: u16,
+    },
+    /// The server that was asked to begin a session does not fit: its configuration or its software
+    /// has to be looked at.
+    HandshakeTrouble {
+        /// What is wrong.
+        error: HandshakeError,
+    },
+    /// Somebody who may be a peer asked for a session and does not fit.
+    PeerMisfit {
+        /// What is wrong.
+        error: HandshakeError,
+        /// Where from.
+        from: SocketAddr,
     },
     /// The peer's process is another one than before.
     PeerRestarted {

@@ -353,3 +353,30 @@ fn ipv6_address(header: &[u8], offset: usize) -> IpAddr {
 
 #[cfg(test)]
 mod tests;
+/// Source and destination of a packet that [`is_whole`].
+pub(crate) fn addresses(packet: &[u8]) -> Option<(IpAddr, IpAddr)> {
+    match packet.first()? >> 4 {
+        4 => {
+            let at = |at: usize| packet.get(at..)?.first_chunk::<4>().copied().map(IpAddr::from);
+            Some((at(12)?, at(16)?))
+        }
+        6 => {
+            let at = |at: usize| packet.get(at..)?.first_chunk::<16>().copied().map(IpAddr::from);
+            Some((at(8)?, at(24)?))
+        }
+        _ => None,
+    }
+}
+
+/// Whether there is at least the header of an IP packet or a frame. An attacker who changes the
+/// unauthenticated type of a control packet turns its few bytes of payload into data.
+pub(crate) fn is_whole(packet: &[u8], kind: PacketKind) -> bool {
+    match kind {
+        PacketKind::Ethernet => packet.len() >= ethernet::HEADER_LEN,
+        PacketKind::Ip => match packet.first().map(|byte| byte >> 4) {
+            Some(4) => packet.len() >= IPV4_HEADER_LEN,
+            Some(6) => packet.len() >= IPV6_HEADER_LEN,
+            _ => false,
+        },
+    }
+}

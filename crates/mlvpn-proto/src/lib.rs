@@ -22,6 +22,7 @@ pub mod config;
 pub mod crypto;
 pub mod delay;
 pub mod drop;
+pub mod endpoint;
 pub mod epochs;
 pub mod event;
 pub mod filter;
@@ -31,8 +32,10 @@ pub mod icmp;
 pub mod id;
 pub mod ip;
 pub mod lanes;
+mod oversize;
 pub mod path;
 pub mod queue;
+pub mod recovery;
 pub mod resequencer;
 pub mod scheduler;
 pub mod session;
@@ -42,12 +45,15 @@ pub mod transit;
 pub mod transmit;
 pub mod wire;
 
-pub use config::{FilterRule, LinkConfig, Role, SessionConfig};
+pub use config::{
+    EndpointConfig, FilterRule, IpPrefix, LinkConfig, PeerRoutes, Role, SessionConfig, Versions,
+};
+pub use endpoint::Endpoint;
 pub use event::{DownReason, Event, Quality};
 pub use id::LinkIndex;
 pub use ip::PacketKind;
 pub use resequencer::ReorderPolicy;
-pub use session::{LinkChange, Session, Timer};
+pub use session::{LinkChange, Timer};
 pub use stats::{LinkStats, SessionStats};
 pub use time::{Duration, Instant};
 pub use transmit::{Transmit, TransmitBuf};

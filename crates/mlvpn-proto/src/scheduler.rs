@@ -1,3 +1,4 @@
 //! Which link carries a packet.
 
+pub mod earliest;
 pub mod weighted;

@@ -2,10 +2,14 @@
 
 use std::net::SocketAddr;
 
+use crate::crypto::keypair::PublicKey;
 use crate::drop::DropCounts;
 use crate::event::{DownReason, Quality};
 use crate::handshake::v1::LinkState;
-use crate::id::LinkIndex;
+use crate::id::{LinkIndex, PathId};
+use crate::lanes::LaneStats;
+use crate::path::rate::State as RateState;
+use crate::recovery::RecoveryStats;
 use crate::resequencer::ResequencerStats;
 use crate::time::{Duration, Instant};
 
@@ -26,9 +30,68 @@ impl Traffic {
     }
 }
 
+/// A version of the protocol.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Version {
+    /// That of mlvpn 2.x.
+    V1,
+    /// Ours.
+    V2,
+}
+
+/// A path of version 2 at one moment. Rates are bytes per second on the wire.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct PathStats {
+    /// Its id.
+    pub id: PathId,
+    /// What it can carry from this end to the peer, as far as is known.
+    pub capacity: u64,
+    /// What the rate controller is doing.
+    pub rate_state: RateState,
+    /// How long packets stand in queues of the network on the way to the peer.
+    pub queue_delay: Duration,
+    /// The smallest round trip of the last half minute.
+    pub min_rtt: Option<Duration>,
+    /// Share of the packets to the peer that were lost, 0 to 1, before repair.
+    pub loss: f64,
+    /// Bytes on their way.
+    pub in_flight: u64,
+    /// Packets that were lost on other paths and sent again on this one.
+    pub resent: Traffic,
+    /// The largest UDP payload that is known to arrive.
+    pub mtu: u16,
+    /// Whether nothing arrives at present.
+    pub is_suspect: bool,
+}
+
+/// A peer that speaks version 2, at one moment.
+#[derive(Clone, PartialEq, Debug)]
+pub struct PeerStats {
+    /// Who it is; none with a password.
+    pub peer: Option<PublicKey>,
+    /// What it calls its software. It comes from the peer: show it only escaped.
+    pub software: Option<String>,
+    /// When the session began.
+    pub since: Instant,
+    /// How the order of its packets was restored.
+    pub lanes: LaneStats,
+    /// Packets waiting in the ingress queue, and their bytes.
+    pub queued: Traffic,
+    /// Packets that were marked for congestion instead of being dropped.
+    pub marked: u64,
+    /// Lost packets that were sent again, and that were given up.
+    pub recovery: RecoveryStats,
+    /// Lanes that are striped over several paths.
+    pub striped: usize,
+}
+
 /// A session at one moment.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SessionStats {
+    /// The version that is spoken; none while nothing is up.
+    pub version: Option<Version>,
+    /// Peers that speak version 2.
+    pub peers: Vec<PeerStats>,
     /// IP packets taken from the tunnel interface and sent.
     pub from_tun: Traffic,
     /// IP packets received and given to the tunnel interface.
@@ -84,4 +147,6 @@ pub struct LinkStats {
     pub timeout: Duration,
     /// Whether it is only used when no other link can be.
     pub fallback_only: bool,
+    /// What version 2 knows of it.
+    pub path: Option<PathStats>,
 }

@@ -87,6 +87,14 @@ impl TransmitBuf {
         &mut self.bytes[start..]
     }
 
+    /// Takes the last datagram back. Nothing may be appended any more.
+    pub(crate) fn pop(&mut self) {
+        let last = self.bytes.len() - (self.segments.max(1) - 1) * self.segment_size;
+        self.bytes.truncate(self.bytes.len() - last);
+        self.segments -= 1;
+        self.is_closed = true;
+    }
+
     pub(crate) fn transmit(&self, link: LinkIndex, to: SocketAddr) -> Option<Transmit> {
         (self.segments > 0).then_some(Transmit {
             link,

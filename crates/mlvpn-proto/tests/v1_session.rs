@@ -7,8 +7,8 @@ use std::net::SocketAddr;
 use mlvpn_proto::crypto::v1::Key;
 use mlvpn_proto::drop::DropReason;
 use mlvpn_proto::{
-    DownReason, Duration, Event, Instant, LinkChange, LinkConfig, LinkIndex, PacketKind, Quality,
-    ReorderPolicy, Role, Session, SessionConfig, TransmitBuf,
+    DownReason, Duration, Endpoint, EndpointConfig, Event, Instant, LinkChange, LinkConfig,
+    LinkIndex, PacketKind, Quality, ReorderPolicy, Role, SessionConfig, TransmitBuf,
 };
 
 const DSL1: LinkIndex = LinkIndex(0);
@@ -16,8 +16,8 @@ const DSL2: LinkIndex = LinkIndex(1);
 
 /// A client and a server with two links, joined by wires without delay.
 struct Pair {
-    client: Session,
-    server: Session,
+    client: Endpoint,
+    server: Endpoint,
     now: Instant,
     /// Every datagram that the client sent, for attackers.
     recorded: Vec<(LinkIndex, Vec<u8>)>,
@@ -57,11 +57,11 @@ fn link(name: &str, remote: Option<SocketAddr>) -> LinkConfig {
     }
 }
 
-fn start(config: SessionConfig, seed: u8, now: Instant) -> Session {
+fn start(config: SessionConfig, seed: u8, now: Instant) -> Endpoint {
     let remote =
         |port: u16| (config.role == Role::Client).then(|| SocketAddr::from(([192, 0, 2, 1], port)));
     let links = [link("dsl1", remote(5080)), link("dsl2", remote(5081))];
-    let mut session = Session::new(config, [seed; 32], now);
+    let mut session = Endpoint::new(EndpointConfig::v1_only(config), [seed; 32], now);
     for link in links {
         let index = session.add_link(link, now);
         session.handle_link_change(index, LinkChange::Opened, now);
@@ -171,7 +171,7 @@ fn packet(id: u32, len: usize) -> Vec<u8> {
     bytes
 }
 
-fn received(session: &mut Session) -> Vec<Vec<u8>> {
+fn received(session: &mut Endpoint) -> Vec<Vec<u8>> {
     std::iter::from_fn(|| session.poll_ip_packet().map(<[u8]>::to_vec)).collect()
 }
 
@@ -182,13 +182,13 @@ fn ids(packets: &[Vec<u8>]) -> Vec<u32> {
 
 /// Checks that exactly `sent` comes out of `session`, whole and in order.
 #[track_caller]
-fn assert_received(session: &mut Session, sent: &[Vec<u8>]) {
+fn assert_received(session: &mut Endpoint, sent: &[Vec<u8>]) {
     let received = received(session);
     assert_eq!(ids(&received), ids(sent));
     assert!(received == sent, "packets were changed");
 }
 
-fn events(session: &mut Session) -> Vec<Event> {
+fn events(session: &mut Endpoint) -> Vec<Event> {
     std::iter::from_fn(|| session.poll_event()).collect()
 }
 

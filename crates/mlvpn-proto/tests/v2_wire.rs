@@ -7,7 +7,7 @@ use mlvpn_proto::id::{PacketNumber, PathId, SessionIndex};
 use mlvpn_proto::time::Instant;
 use mlvpn_proto::wire::v2::{
     AckedNumbers, CloseReason, DataHeader, Feedback, Frame, Frames, HEADER_LEN, Held, Lane,
-    LaneSeq, PathStatus, ReceivedBits, SealedHeader, SendTime, Settings, Skippable, SoftwareName,
+    LaneSeq, PathStatus, ReceivedRuns, SealedHeader, SendTime, Settings, Skippable, SoftwareName,
     TAG_LEN, Transit, TruncatedNumber, is_data_alone, modular,
 };
 use proptest::prelude::*;
@@ -83,8 +83,17 @@ impl Ingredients {
             lowest_transit: self.flags[1].then_some(Transit(self.shorts[0])),
             congestion_marks: (bytes as u32) >> 8,
             held: Held(self.shorts[1]),
-            received: ReceivedBits(received),
+            received: self.runs(received),
         }
+    }
+
+    fn runs(&self, entropy: u64) -> ReceivedRuns {
+        let mut runs = ReceivedRuns::new(1 + (entropy & 0xFF));
+        for shift in 0..self.shorts[0] % 25 {
+            let part = entropy.rotate_left(u32::from(shift));
+            runs.push(1 + (part & 0xFFF), 1 + (part >> 32 & 0xFFFE));
+        }
+        runs
     }
 
     fn status(&self) -> PathStatus {

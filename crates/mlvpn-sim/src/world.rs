@@ -156,7 +156,12 @@ impl<E: Endpoint> World<E> {
         let mut steps = 0;
         while let Some(next) = self.next_event().filter(|&next| next <= end) {
             steps = if next > self.now { 0 } else { steps + 1 };
-            assert!(steps < MAX_STEPS_AT_ONCE, "{:?}: time stands still", self.now);
+            assert!(
+                steps < MAX_STEPS_AT_ONCE,
+                "{:?}: time stands still for {:?}",
+                self.now,
+                self.ends.each_ref().map(E::poll_timeout)
+            );
             self.now = self.now.max(next);
             self.step();
         }

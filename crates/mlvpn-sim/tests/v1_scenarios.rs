@@ -30,21 +30,21 @@ fn count_events(world: &World<SessionEndpoint>, side: Side, wanted: fn(&Event) -
 
 #[test]
 fn one_download_gets_the_sum_of_links_with_rates_three_to_two() {
-    let tunnel = Tunnel::over(links(&[LinkSpec::new(30.0, 15), LinkSpec::new(20.0, 15)]));
+    let tunnel = Tunnel::v1(links(&[LinkSpec::new(30.0, 15), LinkSpec::new(20.0, 15)]));
     let share = download_share(&tunnel, 50.0);
     assert!(share > 0.95, "{share}");
 }
 
 #[test]
 fn one_download_gets_the_sum_of_links_with_rates_five_to_four() {
-    let tunnel = Tunnel::over(links(&[LinkSpec::new(25.0, 10), LinkSpec::new(20.0, 20)]));
+    let tunnel = Tunnel::v1(links(&[LinkSpec::new(25.0, 10), LinkSpec::new(20.0, 20)]));
     let share = download_share(&tunnel, 45.0);
     assert!(share > 0.95, "{share}");
 }
 
 #[test]
 fn one_download_gets_the_sum_of_two_equal_links() {
-    let tunnel = Tunnel::over(links(&[LinkSpec::new(50.0, 10), LinkSpec::new(50.0, 10)]));
+    let tunnel = Tunnel::v1(links(&[LinkSpec::new(50.0, 10), LinkSpec::new(50.0, 10)]));
     let share = download_share(&tunnel, 100.0);
     assert!(share > 0.95, "{share}");
 }
@@ -53,13 +53,13 @@ fn one_download_gets_the_sum_of_two_equal_links() {
 fn one_download_gets_the_sum_of_the_articles_lines() {
     let dsl: WanLink = "dsl".parse().unwrap();
     let other = "dsl,delay=20".parse().unwrap();
-    let share = download_share(&Tunnel::over(vec![dsl, other]), 22.4);
+    let share = download_share(&Tunnel::v1(vec![dsl, other]), 22.4);
     assert!(share > 0.95, "{share}");
 }
 
 #[test]
 fn links_of_different_delay_keep_the_order() {
-    let tunnel = Tunnel::over(links(&[LinkSpec::new(20.0, 10), LinkSpec::new(20.0, 40)]));
+    let tunnel = Tunnel::v1(links(&[LinkSpec::new(20.0, 10), LinkSpec::new(20.0, 40)]));
     let mut world = tunnel.start_up(1);
     let flow = world.udp(Side::Server, 1_000, 10.0);
     world.run_for(secs(5));
@@ -73,7 +73,7 @@ fn links_of_different_delay_keep_the_order() {
 
 #[test]
 fn traffic_survives_a_link_that_dies_and_none_is_lost_after_its_timeout() {
-    let tunnel = Tunnel::over(links(&[LinkSpec::new(20.0, 10), LinkSpec::new(20.0, 15)]));
+    let tunnel = Tunnel::v1(links(&[LinkSpec::new(20.0, 10), LinkSpec::new(20.0, 15)]));
     let mut world = tunnel.start_up(1);
     let download = world.download();
     world.run_for(secs(5));
@@ -99,7 +99,7 @@ fn traffic_survives_a_link_that_dies_and_none_is_lost_after_its_timeout() {
 
 #[test]
 fn a_dead_link_comes_back_into_use() {
-    let tunnel = Tunnel::over(links(&[LinkSpec::new(20.0, 10), LinkSpec::new(20.0, 15)]));
+    let tunnel = Tunnel::v1(links(&[LinkSpec::new(20.0, 10), LinkSpec::new(20.0, 15)]));
     let mut world = tunnel.start_up(1);
     world.cut(0);
     world.run_for(secs(20));
@@ -115,7 +115,7 @@ fn a_dead_link_comes_back_into_use() {
 #[test]
 fn one_percent_of_loss_on_the_links_is_one_percent_in_the_tunnel() {
     let spec = LinkSpec::new(20.0, 10).with_loss(0.01);
-    let tunnel = Tunnel::over(links(&[spec, spec]));
+    let tunnel = Tunnel::v1(links(&[spec, spec]));
     let mut world = tunnel.start_up(1);
     let flow = world.udp(Side::Server, 1_000, 20.0);
     world.run_for(secs(20));
@@ -134,7 +134,7 @@ fn one_percent_of_loss_costs_a_download_no_more_than_it_does_without_a_tunnel() 
     let line = |mbit| WanLink::symmetric(LinkSpec::new(mbit, 20).with_loss(0.01));
     let end = PlainEndpoint::new;
     let mut plain = World::new(1, vec![line(40.0)], end(), end());
-    let mut bonded = Tunnel::over(vec![line(20.0), line(20.0)]).start_up(1);
+    let mut bonded = Tunnel::v1(vec![line(20.0), line(20.0)]).start_up(1);
     let (without, with) = (plain.download(), bonded.download());
     plain.run_for(secs(60));
     bonded.run_for(secs(60));
@@ -144,7 +144,7 @@ fn one_percent_of_loss_costs_a_download_no_more_than_it_does_without_a_tunnel() 
 
 #[test]
 fn a_client_that_roams_keeps_its_session() {
-    let tunnel = Tunnel::over(links(&[LinkSpec::new(20.0, 10)]));
+    let tunnel = Tunnel::v1(links(&[LinkSpec::new(20.0, 10)]));
     let mut world = tunnel.start_up(1);
     let download = world.download();
     world.run_for(secs(5));
@@ -162,7 +162,7 @@ fn a_client_that_roams_keeps_its_session() {
 
 #[test]
 fn a_whole_conversation_replayed_from_elsewhere_changes_nothing() {
-    let tunnel = Tunnel::over(links(&[LinkSpec::new(20.0, 10), LinkSpec::new(20.0, 20)]));
+    let tunnel = Tunnel::v1(links(&[LinkSpec::new(20.0, 10), LinkSpec::new(20.0, 20)]));
     let mut world = tunnel.start(1);
     world.record();
     world.run_for(secs(3));
@@ -182,7 +182,7 @@ fn a_whole_conversation_replayed_from_elsewhere_changes_nothing() {
 
 #[test]
 fn altered_duplicated_and_delayed_datagrams_do_no_more_than_get_lost() {
-    let tunnel = Tunnel::over(links(&[LinkSpec::new(20.0, 10), LinkSpec::new(20.0, 20)]));
+    let tunnel = Tunnel::v1(links(&[LinkSpec::new(20.0, 10), LinkSpec::new(20.0, 20)]));
     let mut world = tunnel.start_up(1);
     let flow = world.udp(Side::Client, 500, 4.0);
     let hold_time = millis(30);
@@ -200,7 +200,7 @@ fn altered_duplicated_and_delayed_datagrams_do_no_more_than_get_lost() {
 
 #[test]
 fn a_fallback_link_carries_data_only_while_no_other_does() {
-    let tunnel = Tunnel::over(links(&[LinkSpec::new(20.0, 10), LinkSpec::new(20.0, 20)]))
+    let tunnel = Tunnel::v1(links(&[LinkSpec::new(20.0, 10), LinkSpec::new(20.0, 20)]))
         .with_link(1, |link| link.fallback_only = true);
     let mut world = tunnel.start_up(1);
     let flow = world.udp(Side::Server, 1_000, 8.0);
@@ -226,7 +226,7 @@ fn a_fallback_link_carries_data_only_while_no_other_does() {
 fn a_lossy_link_is_taken_out_of_the_balancing_and_comes_back() {
     let good = LinkSpec::new(20.0, 10);
     let tunnel =
-        Tunnel::over(links(&[good, good])).with_link(0, |link| link.loss_tolerance = Some(20));
+        Tunnel::v1(links(&[good, good])).with_link(0, |link| link.loss_tolerance = Some(20));
     let mut world = tunnel.start_up(1);
     // Each end judges a link by the loss of what it receives there.
     world.udp(Side::Server, 1_000, 8.0);
@@ -260,8 +260,8 @@ fn a_lossy_link_is_taken_out_of_the_balancing_and_comes_back() {
 fn a_slow_link_is_taken_out_of_the_balancing_and_comes_back() {
     let good = LinkSpec::new(20.0, 10);
     let limit = millis(200);
-    let tunnel = Tunnel::over(links(&[good, good]))
-        .with_link(0, |link| link.latency_tolerance = Some(limit));
+    let tunnel =
+        Tunnel::v1(links(&[good, good])).with_link(0, |link| link.latency_tolerance = Some(limit));
     let mut world = tunnel.start_up(1);
     world.udp(Side::Server, 1_000, 8.0);
     world.udp(Side::Client, 1_000, 8.0);
@@ -288,7 +288,7 @@ fn a_slow_link_is_taken_out_of_the_balancing_and_comes_back() {
 #[test]
 fn either_end_may_crash_and_is_back_within_seconds() {
     for side in [Side::Client, Side::Server] {
-        let tunnel = Tunnel::over(links(&[LinkSpec::new(20.0, 10), LinkSpec::new(20.0, 20)]));
+        let tunnel = Tunnel::v1(links(&[LinkSpec::new(20.0, 10), LinkSpec::new(20.0, 20)]));
         let mut world = tunnel.start_up(1);
         let flow = world.udp(Side::Client, 500, 1.0);
         world.run_for(secs(3));
@@ -307,7 +307,7 @@ fn either_end_may_crash_and_is_back_within_seconds() {
 fn the_same_seed_gives_the_same_tunnel() {
     let run = |seed| {
         let lte: WanLink = "lte".parse().unwrap();
-        let mut world = Tunnel::over(vec!["dsl".parse().unwrap(), lte]).start_up(seed);
+        let mut world = Tunnel::v1(vec!["dsl".parse().unwrap(), lte]).start_up(seed);
         world.download();
         world.run_for(secs(3));
         world.trace_hash()

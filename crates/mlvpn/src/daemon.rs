@@ -25,7 +25,6 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 
 use crate::cli::RunArgs;
-use crate::config::Config;
 
 /// Set in the environment of a worker.
 const WORKER_VARIABLE: &str = "MLVPN_INTERNAL_WORKER";
@@ -38,11 +37,6 @@ const TITLE_ROOM: usize = 256;
 /// What kept it from starting, or made it end.
 pub fn run(args: &RunArgs) -> anyhow::Result<()> {
     privileged::run(args)
-}
-
-/// Refuses a configuration that is without fault, but asks for what the daemon cannot do yet.
-pub(crate) fn check_spoken(config: &Config) -> anyhow::Result<()> {
-    plan::check_spoken(config)
 }
 
 /// If this process was started as a worker: does its work and returns the exit code.

@@ -9,8 +9,8 @@ use std::net::SocketAddr;
 
 use mlvpn_proto::crypto::v1::Key;
 use mlvpn_proto::{
-    Duration, Instant, LinkChange, LinkConfig, LinkIndex, PacketKind, ReorderPolicy, Role, Session,
-    SessionConfig, TransmitBuf,
+    Duration, Endpoint, EndpointConfig, Instant, LinkChange, LinkConfig, LinkIndex, PacketKind,
+    ReorderPolicy, Role, SessionConfig, TransmitBuf,
 };
 
 use crate::input::Input;
@@ -74,7 +74,7 @@ struct World {
 
 /// A session and what it may give out.
 struct End {
-    session: Session,
+    session: Endpoint,
     role: Role,
     reorder: ReorderPolicy,
     /// Ids of packets that the other end was given and that have not come out here.
@@ -96,7 +96,7 @@ impl End {
         };
         let mut seed = [0; 32];
         seed[..2].copy_from_slice(&process.to_be_bytes());
-        let mut session = Session::new(config, seed, now);
+        let mut session = Endpoint::new(EndpointConfig::v1_only(config), seed, now);
         for slot in 0..LINKS as u16 {
             let link = session.add_link(link_config(role, slot), now);
             session.handle_link_change(link, LinkChange::Opened, now);

@@ -10,8 +10,8 @@ use mlvpn_proto::id::{DataSeq, FlowId, PacketNumber};
 use mlvpn_proto::resequencer::MAX_PACKETS;
 use mlvpn_proto::wire::v1::{Datagram, HEADER_LEN, Header, Kind, MAX_DATAGRAM};
 use mlvpn_proto::{
-    Duration, Event, FilterRule, Instant, LinkChange, LinkConfig, LinkIndex, PacketKind,
-    ReorderPolicy, Role, Session, SessionConfig, TransmitBuf,
+    Duration, Endpoint, EndpointConfig, Event, FilterRule, Instant, LinkChange, LinkConfig,
+    LinkIndex, PacketKind, ReorderPolicy, Role, SessionConfig, TransmitBuf,
 };
 
 use crate::input::Input;
@@ -42,7 +42,7 @@ pub fn run(bytes: &[u8]) {
 }
 
 struct Run {
-    session: Session,
+    session: Endpoint,
     key: Key,
     is_clear: bool,
     now: Instant,
@@ -74,7 +74,7 @@ impl Run {
         };
         let now = Instant::from_secs(60);
         let mut run = Self {
-            session: Session::new(config, [flags; 32], now),
+            session: Endpoint::new(EndpointConfig::v1_only(config), [flags; 32], now),
             key,
             is_clear,
             now,

@@ -102,6 +102,12 @@ impl SealingKey {
         self.sealed() >= REKEY_PACKETS || now.saturating_since(self.born) >= REKEY_AGE
     }
 
+    /// When it is time for the next epoch's handshake by age `[H13]`.
+    #[must_use]
+    pub fn rekey_at(&self) -> Instant {
+        self.born + REKEY_AGE
+    }
+
     /// Whether nothing may be sealed any more `[H14]`. [`Self::seal`] itself knows no time and
     /// refuses only too many packets.
     #[must_use]

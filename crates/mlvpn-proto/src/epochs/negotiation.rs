@@ -51,6 +51,11 @@ impl Negotiation {
         self.sent
     }
 
+    /// Sends no initiation before `until`.
+    pub fn postpone(&mut self, until: Instant) {
+        self.next = self.next.map(|next| next.max(until));
+    }
+
     /// When the next initiation is due.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {

@@ -11,8 +11,6 @@ pub const BASE: u16 = 1_200;
 const MAX_TRIES: u8 = 3;
 /// After a search, the next begins this much later (`PMTU_RAISE_TIMER`, RFC 8899 section 5.1.1).
 const RAISE_AFTER: Duration = Duration::from_secs(600);
-/// After a black hole was found, sizes above the base are left alone for this long.
-const COOL_OFF: Duration = Duration::from_secs(60);
 /// So many lost in a row, all larger than the base, make a black hole.
 const BLACK_HOLE: u8 = 3;
 /// UDP payloads that common links carry whole: Ethernet, PPPoE, 6in4, LTE, WireGuard and the minimum
@@ -113,19 +111,20 @@ impl MtuDiscovery {
         grew
     }
 
-    /// A packet of `len` bytes of UDP payload was lost. Returns whether the size fell.
-    pub fn on_lost(&mut self, len: u16, now: Instant) -> bool {
+    /// A packet of `len` bytes of UDP payload was lost. Congestion loses packets in a row, too, so
+    /// that a black hole is believed only when probes are lost as well.
+    pub fn on_lost(&mut self, len: u16) {
         if len <= BASE || self.confirmed == BASE {
-            return false;
+            return;
         }
         self.lost_in_row += 1;
         if self.lost_in_row < BLACK_HOLE {
-            return false;
+            return;
         }
         self.lost_in_row = 0;
-        self.confirmed = BASE;
-        self.state = State::Complete { until: now + COOL_OFF };
-        true
+        if matches!(self.state, State::Complete { .. }) {
+            self.state = State::Searching { size: self.confirmed, tries: 0, probe: None };
+        }
     }
 
     /// A packet of `len` bytes of UDP payload arrived.
@@ -148,6 +147,9 @@ impl MtuDiscovery {
                 self.state = if tries + 1 < MAX_TRIES {
                     State::Searching { size, tries: tries + 1, probe: None }
                 } else {
+                    if size == self.confirmed {
+                        self.confirmed = BASE;
+                    }
                     self.search_below(size, now)
                 };
             }
@@ -228,16 +230,25 @@ mod tests {
     fn a_path_that_shrinks_is_noticed_without_any_icmp() {
         let (mut discovery, mut now) = (MtuDiscovery::new(1_472), Instant::from_secs(1));
         search(&mut discovery, 1_472, &mut now);
-        assert!(!discovery.on_lost(1_472, now) && !discovery.on_lost(1_472, now));
+        discovery.on_lost(1_472);
+        discovery.on_lost(1_472);
         discovery.on_arrived(1_300);
-        assert!(!discovery.on_lost(1_472, now), "a large one arrived in between");
-        discovery.on_arrived(100);
-        assert!(!discovery.on_lost(1_472, now) && discovery.on_lost(1_472, now));
-        assert_eq!(discovery.size(), BASE);
-
-        now += COOL_OFF;
+        discovery.on_lost(1_472);
+        assert!(discovery.is_complete(), "a large one arrived in between");
+        discovery.on_lost(1_472);
+        discovery.on_lost(1_472);
+        assert_eq!(discovery.size(), 1_472, "not before a probe was lost");
         search(&mut discovery, 1_372, &mut now);
         assert_eq!(discovery.size(), 1_372);
+    }
+
+    #[test]
+    fn a_burst_of_losses_is_no_black_hole() {
+        let (mut discovery, mut now) = (MtuDiscovery::new(1_472), Instant::from_secs(1));
+        search(&mut discovery, 1_472, &mut now);
+        (0..100).for_each(|_| discovery.on_lost(1_472));
+        assert_eq!(search(&mut discovery, 1_472, &mut now), 1);
+        assert_eq!(discovery.size(), 1_472);
     }
 
     #[test]
@@ -245,7 +256,8 @@ mod tests {
         let (mut discovery, mut now) = (MtuDiscovery::new(1_472), Instant::from_secs(1));
         search(&mut discovery, 1_472, &mut now);
         for _ in 0..100 {
-            assert!(!discovery.on_lost(BASE, now));
+            discovery.on_lost(BASE);
+            assert!(discovery.is_complete());
         }
     }
 

@@ -1,26 +1,31 @@
 //! What has come on a path: the receiver's half of feedback.
 
+use std::collections::VecDeque;
+
 use crate::id::PacketNumber;
 use crate::time::{Duration, Instant};
+use crate::wire::v2::{ReceivedRuns, Transit};
 
 /// Bounds of the time between two reports, and the share of a round trip that it aims at.
 const SHORTEST: Duration = Duration::from_millis(5);
 const LONGEST: Duration = Duration::from_millis(50);
+/// Runs that are remembered: as many as a report can tell of.
+const MAX_RUNS: usize = ReceivedRuns::MAX_GAPS + 1;
 
 /// Counts the packets of one path, and says when the sender is to be told.
 #[derive(Clone, Debug, Default)]
 pub struct Receipt {
-    largest: Option<PacketNumber>,
+    /// Runs of numbers received, first and last, from the latest to the earliest.
+    runs: VecDeque<(u64, u64)>,
     largest_at: Instant,
-    /// Bit n: the packet `largest - 1 - n` was received.
-    before: u64,
     packets: u64,
     bytes: u64,
     congestion_marks: u64,
-    /// Lowest send-to-receive difference since the last report, in 64 µs modulo 2^16.
-    lowest_transit: Option<u16>,
+    /// Lowest send-to-receive difference since the last report.
+    lowest_transit: Option<Transit>,
     last_report: Option<Instant>,
-    unreported: u64,
+    /// Whether something came since the last report that the sender wants to hear of.
+    has_news: bool,
     has_new_gap: bool,
 }
 
@@ -29,20 +34,20 @@ pub struct Receipt {
 pub struct Report {
     /// Largest packet number received.
     pub largest: PacketNumber,
-    /// When that was, on the receiver's clock.
-    pub largest_at: Instant,
-    /// How long ago that is.
-    pub delay: Duration,
-    /// Bit n: the packet `largest - 1 - n` was received.
-    pub before: u64,
+    /// When that was, in µs of the receiver's clock.
+    pub largest_at_micros: u64,
+    /// How long ago that is; none when that is longer than can be said.
+    pub delay: Option<Duration>,
+    /// Which packets up to the largest were received.
+    pub received: ReceivedRuns,
     /// Packets received on the path.
     pub packets: u64,
     /// Bytes of UDP payload received on the path.
     pub bytes: u64,
     /// Packets that came with ECN-CE.
     pub congestion_marks: u64,
-    /// Lowest difference of send and receive time since the last report, in 64 µs modulo 2^16.
-    pub lowest_transit: u16,
+    /// Lowest difference of send and receive time since the last report.
+    pub lowest_transit: Option<Transit>,
 }
 
 /// A packet that was received and is authentic.
@@ -52,10 +57,12 @@ pub struct Received {
     pub number: PacketNumber,
     /// Bytes of UDP payload.
     pub len: usize,
-    /// Difference of send and receive time, in 64 µs modulo 2^16; none if it bears no time.
-    pub transit: Option<u16>,
+    /// Difference of send and receive time; none if it bears no time.
+    pub transit: Option<Transit>,
     /// Whether it came with ECN-CE.
     pub is_marked: bool,
+    /// Whether the sender is to be told that it came.
+    pub is_eliciting: bool,
 }
 
 impl Receipt {
@@ -64,85 +71,99 @@ impl Receipt {
         self.packets += 1;
         self.bytes += packet.len as u64;
         self.congestion_marks += u64::from(packet.is_marked);
-        self.unreported += 1;
+        self.has_news |= packet.is_eliciting;
         if let Some(transit) = packet.transit {
-            self.lowest_transit = Some(match self.lowest_transit {
-                Some(lowest) if (transit.wrapping_sub(lowest) as i16) >= 0 => lowest,
-                _ => transit,
-            });
+            let is_lower = |lowest: Transit| transit.is_less_than(lowest);
+            if self.lowest_transit.is_none_or(is_lower) {
+                self.lowest_transit = Some(transit);
+            }
         }
-        self.place(packet.number, now);
+        if self.runs.front().is_none_or(|&(_, largest)| packet.number.0 > largest) {
+            self.largest_at = now;
+            self.has_new_gap |= self.runs.front().is_some_and(|&(_, l)| packet.number.0 > l + 1);
+        }
+        self.place(packet.number.0);
     }
 
-    /// Bytes of UDP payload received.
+    /// The largest number received.
     #[must_use]
-    pub fn bytes(&self) -> u64 {
-        self.bytes
+    pub fn largest(&self) -> Option<PacketNumber> {
+        self.runs.front().map(|&(_, largest)| PacketNumber(largest))
     }
 
     /// When the last packet came that was the largest then.
     #[must_use]
     pub fn last_progress(&self) -> Option<Instant> {
-        self.largest.map(|_| self.largest_at)
+        self.largest().map(|_| self.largest_at)
     }
 
     /// When the sender is to be told, given the path's round trip: `clamp(rtt / 3, 5 ms, 50 ms)`
-    /// after the last report, at once when a gap has opened, never while there is no news.
+    /// after the last report, at once when a gap has opened, never while there is no news `[F8]`.
     #[must_use]
     pub fn poll_timeout(&self, rtt: Duration) -> Option<Instant> {
-        if self.unreported == 0 {
+        if !self.has_news {
             return None;
         }
         if self.has_new_gap {
             return Some(Instant::ZERO);
         }
-        let interval = (rtt / 3).clamp(SHORTEST, LONGEST);
-        Some(self.last_report.map_or(Instant::ZERO, |last| last + interval))
+        Some(self.last_report.map_or(Instant::ZERO, |last| last + report_interval(rtt)))
     }
 
     /// The report to send now; none when nothing ever came.
     pub fn report(&mut self, now: Instant) -> Option<Report> {
-        let largest = self.largest?;
+        let &(start, largest) = self.runs.front()?;
         self.last_report = Some(now);
-        self.unreported = 0;
+        self.has_news = false;
         self.has_new_gap = false;
+        let mut received = ReceivedRuns::new(largest - start + 1);
+        let mut above = start;
+        for &(start, end) in self.runs.iter().skip(1) {
+            if !received.push(above - end - 1, end - start + 1) {
+                break;
+            }
+            above = start;
+        }
         Some(Report {
-            largest,
-            largest_at: self.largest_at,
-            delay: now.saturating_since(self.largest_at),
-            before: self.before,
+            largest: PacketNumber(largest),
+            largest_at_micros: self.largest_at.as_micros(),
+            delay: Some(now.saturating_since(self.largest_at)),
+            received,
             packets: self.packets,
             bytes: self.bytes,
             congestion_marks: self.congestion_marks,
-            lowest_transit: self.lowest_transit.take().unwrap_or_default(),
+            lowest_transit: self.lowest_transit.take(),
         })
     }
 
-    fn place(&mut self, number: PacketNumber, now: Instant) {
-        let Some(largest) = self.largest else {
-            self.largest = Some(number);
-            self.largest_at = now;
-            // What came before the first packet is none of our business.
-            self.before = u64::MAX;
-            return;
-        };
-        if number <= largest {
-            let age = largest.0 - number.0;
-            if (1..=64).contains(&age) {
-                self.before |= 1 << (age - 1);
-            }
+    /// Puts a number into its run; runs that meet become one.
+    fn place(&mut self, number: u64) {
+        let at =
+            self.runs.iter().position(|&(start, _)| number >= start).unwrap_or(self.runs.len());
+        if self.runs.get(at).is_some_and(|&(_, end)| number <= end) {
             return;
         }
-        let step = number.0 - largest.0;
-        self.has_new_gap |= step > 1;
-        self.before = match step {
-            1..64 => (self.before << step) | (1 << (step - 1)),
-            64 => 1 << 63,
-            _ => 0,
-        };
-        self.largest = Some(number);
-        self.largest_at = now;
+        let joins_earlier = self.runs.get(at).is_some_and(|&(_, end)| end + 1 == number);
+        let joins_later = at > 0 && self.runs[at - 1].0 == number + 1;
+        match (joins_earlier, joins_later) {
+            (true, true) => {
+                self.runs[at - 1].0 = self.runs[at].0;
+                self.runs.remove(at);
+            }
+            (true, false) => self.runs[at].1 = number,
+            (false, true) => self.runs[at - 1].0 = number,
+            (false, false) => {
+                self.runs.insert(at, (number, number));
+                self.runs.truncate(MAX_RUNS);
+            }
+        }
     }
+}
+
+/// Between two reports of a path with that round trip `[F8]`.
+#[must_use]
+pub fn report_interval(rtt: Duration) -> Duration {
+    (rtt / 3).clamp(SHORTEST, LONGEST)
 }
 
 #[cfg(test)]
@@ -152,9 +173,18 @@ mod tests {
     use std::collections::BTreeSet;
 
     fn receive(receipt: &mut Receipt, number: u64, ms: u64) {
-        let packet =
-            Received { number: PacketNumber(number), len: 100, transit: Some(0), is_marked: false };
+        let packet = Received {
+            number: PacketNumber(number),
+            len: 100,
+            transit: Some(Transit(0)),
+            is_marked: false,
+            is_eliciting: true,
+        };
         receipt.on_received(packet, Instant::from_millis(ms));
+    }
+
+    fn runs(report: &Report) -> Vec<(u64, u64)> {
+        report.received.runs(report.largest).map(|(start, end)| (start.0, end.0)).collect()
     }
 
     #[test]
@@ -170,9 +200,24 @@ mod tests {
         receive(&mut receipt, 3, 102);
         assert_eq!(receipt.poll_timeout(rtt), Some(Instant::ZERO));
         let report = receipt.report(Instant::from_millis(105)).unwrap();
-        assert_eq!(report.before & 0b111, 0b110);
-        assert_eq!(report.delay, Duration::from_millis(3));
+        assert_eq!(runs(&report), [(3, 3), (0, 1)]);
+        assert_eq!(report.delay, Some(Duration::from_millis(3)));
         assert_eq!((report.packets, report.bytes), (3, 300));
+    }
+
+    #[test]
+    fn what_asks_for_no_answer_gets_none() {
+        let mut receipt = Receipt::default();
+        let packet = Received {
+            number: PacketNumber(0),
+            len: 60,
+            transit: None,
+            is_marked: false,
+            is_eliciting: false,
+        };
+        receipt.on_received(packet, Instant::ZERO);
+        assert_eq!(receipt.poll_timeout(Duration::ZERO), None);
+        assert_eq!(receipt.report(Instant::ZERO).unwrap().packets, 1, "but counts in the next");
     }
 
     #[test]
@@ -182,33 +227,36 @@ mod tests {
             let packet = Received {
                 number: PacketNumber(u64::from(transit)),
                 len: 1,
-                transit: Some(transit),
+                transit: Some(Transit(transit)),
                 is_marked: true,
+                is_eliciting: true,
             };
             receipt.on_received(packet, Instant::ZERO);
         }
         let report = receipt.report(Instant::ZERO).unwrap();
-        assert_eq!((report.lowest_transit, report.congestion_marks), (65_530, 3));
+        assert_eq!((report.lowest_transit, report.congestion_marks), (Some(Transit(65_530)), 3));
     }
 
     proptest! {
         #[test]
-        fn the_bitmap_agrees_with_a_set(numbers in proptest::collection::vec(0u64..300, 1..200)) {
+        fn the_runs_agree_with_a_set(numbers in proptest::collection::vec(0u64..300, 1..400)) {
             let mut receipt = Receipt::default();
             let mut seen = BTreeSet::new();
-            let first = numbers[0];
             for number in numbers {
                 receive(&mut receipt, number, 0);
                 seen.insert(number);
             }
             let report = receipt.report(Instant::ZERO).unwrap();
-            let largest = *seen.last().unwrap();
-            prop_assert_eq!(report.largest.0, largest);
-            for n in 0..64 {
-                let Some(number) = largest.checked_sub(n + 1) else { break };
-                let is_set = report.before & (1 << n) != 0;
-                // Before the first packet everything counts as received.
-                prop_assert_eq!(is_set, seen.contains(&number) || number < first, "{}", number);
+            prop_assert_eq!(report.largest.0, *seen.last().unwrap());
+            let runs = runs(&report);
+            let lowest = runs.last().unwrap().0;
+            for number in lowest..=report.largest.0 {
+                let is_told = runs.iter().any(|(start, end)| (start..=end).contains(&&number));
+                // A run that was forgotten and came back is told of less than was received.
+                prop_assert!(!is_told || seen.contains(&number), "{}", number);
+                if seen.len() < MAX_RUNS {
+                    prop_assert_eq!(is_told, seen.contains(&number), "{}", number);
+                }
             }
         }
     }

@@ -18,7 +18,7 @@ pub mod settings;
 
 pub use ack::AckedNumbers;
 pub use data::{DATA_HEADER_LEN, DataHeader, Lane, LaneSeq, SendTime, Transit};
-pub use feedback::{Feedback, Held, ReceivedBits};
+pub use feedback::{Feedback, Held, ReceivedRuns};
 pub use frame::{CloseReason, Frame, Frames, PathStatus, Skippable, is_data_alone};
 pub use packet::{
     DATA_OVERHEAD, DatagramKind, HEADER_LEN, Malformed, SealedHeader, TAG_LEN, TruncatedNumber,

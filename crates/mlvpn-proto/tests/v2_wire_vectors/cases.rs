@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use mlvpn_proto::id::PathId;
+use mlvpn_proto::id::{PacketNumber, PathId};
 use mlvpn_proto::wire::v2::{
     AckedNumbers, CloseReason, DataHeader, Feedback, Frame, Held, Lane, LaneSeq, PathStatus,
-    ReceivedBits, SendTime, Settings, Skippable, SoftwareName, Transit, TruncatedNumber,
+    ReceivedRuns, SendTime, Settings, Skippable, SoftwareName, Transit, TruncatedNumber,
 };
 use serde_json::{Value, json};
 
@@ -21,19 +21,29 @@ const IP_PACKET: [u8; 20] =
     [0x45, 0, 0, 20, 0, 0, 0, 0, 64, 17, 0xa3, 0xdc, 10, 0, 0, 1, 10, 0, 0, 2];
 const NUMBERS: [TruncatedNumber; 3] =
     [TruncatedNumber(0), TruncatedNumber(0x0102_0304), TruncatedNumber(u32::MAX)];
-const FEEDBACK: Feedback = Feedback {
-    path: path(3),
-    is_silent: false,
-    largest: TruncatedNumber(0x1112_1314),
-    received_at: 0x2122_2324,
-    largest_sent: TruncatedNumber(0x3132_3334),
-    packets: 0x4142_4344,
-    bytes: 0x5152_5354_5556,
-    lowest_transit: Some(Transit(0x6162)),
-    congestion_marks: 0x71_7273,
-    held: Held(0x8182),
-    received: ReceivedBits(0x9192_9394_9596_9798),
-};
+/// Two gaps before the largest packet.
+fn runs() -> ReceivedRuns {
+    let mut runs = ReceivedRuns::new(0x9192);
+    runs.push(0x9394, 0x9596);
+    runs.push(1, 0x0708);
+    runs
+}
+
+fn feedback() -> Feedback {
+    Feedback {
+        path: path(3),
+        is_silent: false,
+        largest: TruncatedNumber(0x1112_1314),
+        received_at: 0x2122_2324,
+        largest_sent: TruncatedNumber(0x3132_3334),
+        packets: 0x4142_4344,
+        bytes: 0x5152_5354_5556,
+        lowest_transit: Some(Transit(0x6162)),
+        congestion_marks: 0x71_7273,
+        held: Held(0x8182),
+        received: runs(),
+    }
+}
 
 const fn path(number: u8) -> PathId {
     PathId::new(number).expect("the cases name paths that exist")
@@ -61,12 +71,13 @@ pub(crate) fn frames() -> Vec<Frame<'static>> {
         Frame::Data(data(1, 2, 3), &IP_PACKET),
         Frame::Data(data(1023, (1 << 22) - 1, 0xFFFF), &[]),
         Frame::Ping,
-        Frame::Feedback(FEEDBACK),
+        Frame::Feedback(feedback()),
         Frame::Feedback(Feedback {
             is_silent: true,
             lowest_transit: None,
             held: Held::LONGER,
-            ..FEEDBACK
+            received: ReceivedRuns::new(1),
+            ..feedback()
         }),
         Frame::PathChallenge { path: path(0), token },
         Frame::PathResponse { path: path(15), token },
@@ -153,7 +164,11 @@ fn describe_feedback(feedback: &Feedback) -> Value {
         "lowest_difference": feedback.lowest_transit.map(|transit| transit.0),
         "ecn_ce": feedback.congestion_marks,
         "held": feedback.held.0,
-        "received": format!("{:016x}", feedback.received.0),
+        "received_runs": feedback
+            .received
+            .runs(PacketNumber(u64::from(feedback.largest.0)))
+            .map(|(first, last)| [first.0, last.0])
+            .collect::<Vec<_>>(),
     })
 }
 

@@ -3,11 +3,13 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
+use mlvpn_proto::crypto::password::PasswordKey;
 use mlvpn_proto::crypto::v1::Key;
+use mlvpn_proto::handshake::v2::Credentials;
 use mlvpn_proto::time::{Duration, Instant};
 use mlvpn_proto::{
-    Event, LinkChange, LinkConfig, LinkIndex, PacketKind, ReorderPolicy, Role, Session,
-    SessionConfig, TransmitBuf,
+    Endpoint as Machine, EndpointConfig, Event, LinkChange, LinkConfig, LinkIndex, PacketKind,
+    ReorderPolicy, Role, TransmitBuf, Versions,
 };
 
 use super::endpoint::{Endpoint, Outgoing};
@@ -27,23 +29,49 @@ pub struct Tunnel {
 
 #[derive(Clone, Debug)]
 struct End {
-    session: SessionConfig,
+    session: EndpointConfig,
     links: Vec<LinkConfig>,
 }
 
 impl Tunnel {
-    /// A tunnel over `links` whose weights are the links' rates, with a link timeout of 5 s, an
-    /// MTU of 1400 and adaptive reordering.
+    /// A tunnel of version 1 over `links` whose weights are the links' rates, with a link timeout of
+    /// 5 s, an MTU of 1400 and adaptive reordering.
     #[must_use]
-    pub fn over(links: Vec<WanLink>) -> Self {
-        let client = End::new(Role::Client, &links);
-        let server = End::new(Role::Server, &links);
+    pub fn v1(links: Vec<WanLink>) -> Self {
+        Self::new(links, Versions::V1)
+    }
+
+    /// A tunnel of version 2 over `links`, of whose rates nobody knows anything, with an MTU of 1400.
+    #[must_use]
+    pub fn v2(links: Vec<WanLink>) -> Self {
+        let forget = |end: &mut End| end.links.iter_mut().for_each(|link| link.weight = None);
+        let mut tunnel = Self::new(links, Versions::V2);
+        forget(&mut tunnel.client);
+        forget(&mut tunnel.server);
+        tunnel
+    }
+
+    /// A tunnel whose ends speak `versions`.
+    #[must_use]
+    pub fn new(links: Vec<WanLink>, versions: Versions) -> Self {
+        let client = End::new(Role::Client, versions, &links);
+        let server = End::new(Role::Server, versions, &links);
         Self { links, client, server }
+    }
+
+    /// Changes the settings of the session at `side`.
+    #[must_use]
+    pub fn with_side(mut self, side: Side, change: impl Fn(&mut EndpointConfig)) -> Self {
+        match side {
+            Side::Client => change(&mut self.client.session),
+            Side::Server => change(&mut self.server.session),
+        }
+        self
     }
 
     /// Changes the settings of both sessions.
     #[must_use]
-    pub fn with(mut self, change: impl Fn(&mut SessionConfig)) -> Self {
+    pub fn with(mut self, change: impl Fn(&mut EndpointConfig)) -> Self {
         change(&mut self.client.session);
         change(&mut self.server.session);
         self
@@ -88,7 +116,7 @@ impl Tunnel {
         };
         let mut bytes = [0; 32];
         seed.stream(stream).fill(&mut bytes);
-        let mut session = Session::new(end.session.clone(), bytes, now);
+        let mut session = Machine::new(end.session.clone(), bytes, now);
         for link in &end.links {
             let index = session.add_link(link.clone(), now);
             session.handle_link_change(index, LinkChange::Opened, now);
@@ -98,11 +126,16 @@ impl Tunnel {
 }
 
 impl End {
-    fn new(role: Role, links: &[WanLink]) -> Self {
-        let session = SessionConfig {
+    fn new(role: Role, versions: Versions, links: &[WanLink]) -> Self {
+        let session = EndpointConfig {
             role,
             inner: PacketKind::Ip,
-            key: Key::from_password(b"a password for simulations"),
+            versions,
+            v1_key: Some(Key::from_password(b"a password for simulations")),
+            credentials: Some(Credentials::Password(PasswordKey::take(&mut [7; 32]))),
+            routes: Vec::new(),
+            unix_micros: 1_800_000_000_000_000,
+            software: "simulated".to_owned(),
             cleartext_data: false,
             reorder: ReorderPolicy::Adaptive,
             mtu: 1_400,
@@ -124,10 +157,10 @@ impl End {
     }
 }
 
-/// A [`Session`] in the simulated world.
+/// An endpoint of the protocol in the simulated world.
 #[derive(Debug)]
 pub struct SessionEndpoint {
-    session: Session,
+    session: Machine,
     buf: TransmitBuf,
     /// What is left of the last batch.
     batch: VecDeque<Outgoing>,
@@ -135,14 +168,14 @@ pub struct SessionEndpoint {
 }
 
 impl SessionEndpoint {
-    /// The session.
+    /// The endpoint.
     #[must_use]
-    pub fn session(&self) -> &Session {
+    pub fn session(&self) -> &Machine {
         &self.session
     }
 
-    /// The session, to be changed; see [`World::with_endpoint`].
-    pub fn session_mut(&mut self) -> &mut Session {
+    /// The endpoint, to be changed; see [`World::with_endpoint`].
+    pub fn session_mut(&mut self) -> &mut Machine {
         &mut self.session
     }
 }
@@ -200,6 +233,8 @@ impl Endpoint for SessionEndpoint {
     }
 
     fn held_packets(&self, now: Instant) -> usize {
-        self.session.stats(now).resequencer.held + self.batch.len()
+        let stats = self.session.stats(now);
+        let lanes: usize = stats.peers.iter().map(|peer| peer.lanes.held_packets).sum();
+        stats.resequencer.held + lanes + self.batch.len()
     }
 }

@@ -33,9 +33,6 @@ pub(super) fn show(findings: &Findings) {
 
 /// What is no fault of the file, but keeps the daemon from starting.
 fn warn_of_start(config: &Config) {
-    if let Err(error) = crate::daemon::check_spoken(config) {
-        eprintln!("mlvpn: mlvpn would not start: {error}");
-    }
     let command = config.general.status_command.as_deref().map(StatusCommand::new);
     if let Some(Err(error)) = command {
         eprintln!("mlvpn: on this machine mlvpn would not start: {error}");

@@ -14,8 +14,10 @@ use std::sync::mpsc;
 
 use mlvpn_io::poller::Waker;
 use mlvpn_io::tun::{Tun, TunStats};
+use mlvpn_proto::crypto::keypair::PublicKey;
+use mlvpn_proto::handshake::v2::HandshakeError;
 use mlvpn_proto::{
-    DownReason, FilterRule, Instant, LinkConfig, Quality, ReorderPolicy, SessionConfig,
+    DownReason, EndpointConfig, FilterRule, Instant, LinkConfig, Quality, ReorderPolicy,
     SessionStats,
 };
 use tokio::sync::mpsc::UnboundedSender;
@@ -46,7 +48,7 @@ pub(super) enum Command {
     /// Another way to restore order.
     SetReorder(ReorderPolicy),
     /// A session with other keys; its links are added anew.
-    Replace(Box<SessionConfig>, [u8; 32]),
+    Replace(Box<EndpointConfig>, [u8; 32]),
     /// Say goodbye and end.
     Close,
 }
@@ -77,6 +79,23 @@ pub(super) enum Report {
     },
     PeerRestarted {
         link: String,
+    },
+    /// A peer that speaks version 2 began a new session.
+    PeerReplaced {
+        peer: Option<PublicKey>,
+    },
+    /// The largest IP packet that all paths of version 2 carry.
+    TunnelMtu {
+        mtu: u16,
+    },
+    /// The server does not fit.
+    HandshakeTrouble {
+        error: HandshakeError,
+    },
+    /// Somebody asked for a session and does not fit.
+    PeerMisfit {
+        error: HandshakeError,
+        from: SocketAddr,
     },
     /// A socket is of no use any more; it was closed.
     SocketFailed {
@@ -122,7 +141,7 @@ impl DataThread {
     /// Starts the thread over `tun`.
     pub(super) fn start(
         tun: Tun,
-        config: SessionConfig,
+        config: EndpointConfig,
         seed: [u8; 32],
         reports: UnboundedSender<Report>,
     ) -> std::io::Result<Self> {

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use mlvpn_io::udp::route_mtu;
-use mlvpn_proto::SessionConfig;
+use mlvpn_proto::{PacketKind, SessionConfig};
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
@@ -24,6 +24,8 @@ const REPORT_TIME: Duration = Duration::from_secs(600);
 #[derive(Debug, Default)]
 pub(super) struct MtuPlan {
     links: BTreeMap<String, LinkMtu>,
+    /// The largest packet of the tunnel that version 2 found to arrive over all paths.
+    measured: Option<u16>,
 }
 
 /// What is known about one link, in bytes.
@@ -48,6 +50,11 @@ impl MtuPlan {
                 Err(_) => debug!(link = link.name, %error, "the link's MTU is not known"),
             },
         }
+    }
+
+    /// Learns what version 2 found. It counts until another value is found.
+    pub(super) fn on_measured(&mut self, mtu: u16) {
+        self.measured = Some(mtu);
     }
 
     /// Learns what the network said about datagrams to a link's peer.
@@ -83,6 +90,9 @@ impl MtuPlan {
 
     /// The MTU for the tunnel interface.
     pub(super) fn tunnel_mtu(&self, config: &Config) -> u16 {
+        if let Some(measured) = self.measured.filter(|_| config.general.speaks_v2()) {
+            return measured_mtu(measured, config);
+        }
         let overhead = u32::from(config.overhead());
         let fits = |link: &LinkMtu| link.packet().saturating_sub(link.ip_header() + overhead);
         let unknown = u32::from(config.unfragmented_mtu());
@@ -113,6 +123,15 @@ impl MtuPlan {
         let reported = former.and_then(|known| known.reported);
         self.links.insert(link.to_owned(), LinkMtu { remote, route: mtu, reported });
     }
+}
+
+/// What is measured counts, but IPv6 in the tunnel needs its least.
+fn measured_mtu(measured: u16, config: &Config) -> u16 {
+    let ethernet = if packet_kind(config) == PacketKind::Ethernet { 14 } else { 0 };
+    let has_ip6 = config.general.addresses.ip6.is_some();
+    let largest = measured.saturating_sub(ethernet);
+    let largest = if has_ip6 { largest.max(SMALLEST as u16) } else { largest };
+    config.general.interface.mtu.map_or(largest, |mtu| mtu.min(largest))
 }
 
 impl LinkMtu {

@@ -3,27 +3,35 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
-use anyhow::bail;
 use mlvpn_proto::crypto::password::PasswordKey;
 use mlvpn_proto::crypto::v1::Key;
 use mlvpn_proto::filter::Filter;
 use mlvpn_proto::handshake::v2::{Credentials, PeerKeys};
-use mlvpn_proto::{FilterRule, LinkConfig, PacketKind, ReorderPolicy, Role, SessionConfig};
+use mlvpn_proto::{
+    EndpointConfig, FilterRule, IpPrefix, LinkConfig, PacketKind, PeerRoutes, ReorderPolicy, Role,
+    Versions,
+};
 
-use crate::config::{Config, Host, InterfaceKind, Link, Mode, Peer, Reorder};
+use crate::config::{Config, Host, InterfaceKind, Link, Mode, Peer, ProtocolVersion, Reorder};
 
-/// The session that `config` describes, with `mtu` on the tunnel interface.
-pub(super) fn session_config(config: &Config, mtu: u16) -> SessionConfig {
+/// The endpoint that `config` describes, with `mtu` on the tunnel interface.
+pub(super) fn endpoint_config(config: &Config, mtu: u16) -> EndpointConfig {
     let general = &config.general;
-    let password = general.credentials.password.as_ref();
-    let password = password.expect("what version 1 cannot speak was refused by `check_spoken`");
-    SessionConfig {
+    let password = general.credentials.password.as_ref().filter(|_| general.speaks_v1());
+    EndpointConfig {
         role: match general.mode {
             Mode::Client => Role::Client,
             Mode::Server => Role::Server,
         },
+        versions: match general.protocol {
+            ProtocolVersion::Auto => Versions::Auto,
+            ProtocolVersion::V1 => Versions::V1,
+            ProtocolVersion::V2 => Versions::V2,
+        },
         inner: packet_kind(config),
-        key: Key::from_password(password.as_bytes()),
+        v1_key: password.map(|password| Key::from_password(password.as_bytes())),
+        credentials: credentials(config),
+        routes: config.peers.iter().filter_map(peer_routes).collect(),
         cleartext_data: general.cleartext_data,
         reorder: reorder_policy(config),
         mtu,
@@ -32,30 +40,25 @@ pub(super) fn session_config(config: &Config, mtu: u16) -> SessionConfig {
         local_ip4: general.addresses.ip4_gateway,
         local_ip6: general.addresses.ip6_gateway,
         filters: filters(config),
+        // The thread that has the clock sets it.
+        unix_micros: 0,
+        software: concat!("mlvpn ", env!("CARGO_PKG_VERSION")).to_owned(),
     }
 }
 
-/// Refuses a configuration that asks for version 2 and nothing else, which the session does not
-/// speak.
-///
-/// # Errors
-/// That it is so, and what to do about it.
-pub(super) fn check_spoken(config: &Config) -> anyhow::Result<()> {
-    if config.general.speaks_v1() {
-        return Ok(());
-    }
-    bail!(
-        "the configuration allows version 2 of the protocol only, which this mlvpn does not speak \
-         yet; set a password, and protocol_version = \"auto\" or \"1\""
-    )
+/// The networks behind a peer; none when it is the only one and nothing is said.
+fn peer_routes(peer: &Peer) -> Option<PeerRoutes> {
+    let ip4 = peer.ip4.iter().map(|net| (IpAddr::from(net.addr()), net.prefix_len()));
+    let ip6 = peer.ip6.iter().map(|net| (IpAddr::from(net.addr()), net.prefix_len()));
+    let networks: Vec<_> = ip4.chain(ip6).map(|(address, len)| IpPrefix { address, len }).collect();
+    (!networks.is_empty()).then_some(PeerRoutes { peer: peer.public_key, networks })
 }
 
 /// By what version 2 knows the peers; none when it is not to be spoken.
 ///
 /// Slow where there is a password and no key pair: it takes tens of milliseconds and 19 MiB to derive the key. To
 /// be called once per configuration, and not by the thread that carries the data.
-#[cfg_attr(not(test), expect(dead_code, reason = "the session does not speak version 2 yet"))]
-pub(super) fn credentials(config: &Config) -> Option<Credentials> {
+fn credentials(config: &Config) -> Option<Credentials> {
     let general = &config.general;
     if !general.speaks_v2() {
         return None;
@@ -339,11 +342,18 @@ mod tests {
     }
 
     #[test]
-    fn what_the_session_does_not_speak_is_refused() {
-        assert!(check_spoken(&config_with("")).is_ok());
-        assert!(check_spoken(&config_with("protocol_version = 1\n")).is_ok());
-        assert!(check_spoken(&config_with("protocol_version = 2\n")).is_err());
-        assert!(check_spoken(&with_keys(ALICE, "", &peer("bob", BOB, ""))).is_err());
+    fn only_what_is_configured_is_spoken() {
+        let of = |config: &Config| {
+            let endpoint = endpoint_config(config, 1_400);
+            (endpoint.versions, endpoint.v1_key.is_some(), endpoint.credentials.is_some())
+        };
+        assert_eq!(of(&config_with("")), (Versions::Auto, true, true));
+        assert_eq!(of(&config_with("protocol_version = 1\n")), (Versions::V1, true, false));
+        assert_eq!(of(&config_with("protocol_version = 2\n")), (Versions::V2, false, true));
+        let keys = with_keys(ALICE, "", &peer("bob", BOB, "ip4 = 10.0.0.0/24"));
+        assert_eq!(of(&keys), (Versions::Auto, false, true));
+        let routes = endpoint_config(&keys, 1_400).routes;
+        assert!(routes[0].networks[0].contains("10.0.0.7".parse().unwrap()));
     }
 
     #[test]

@@ -131,7 +131,7 @@ impl Worker {
         let mtu = MtuPlan::default();
         let current_mtu = mtu.tunnel_mtu(&config);
         let (sender, reports) = mpsc::unbounded_channel();
-        let session = plan::session_config(&config, current_mtu);
+        let session = plan::endpoint_config(&config, current_mtu);
         let data = DataThread::start(tun, session, random_seed()?, sender)?;
         let peer = Arc::new(peer);
         let orders = listen(Arc::clone(&peer))?;
@@ -235,6 +235,20 @@ impl Worker {
                 self.learn_mtu(&link, Some(to));
             }
             Report::PeerRestarted { link } => info!(link, "the peer was restarted"),
+            Report::PeerReplaced { peer } => match peer {
+                Some(peer) => info!(%peer, "the peer began a new session"),
+                None => info!("the peer began a new session"),
+            },
+            Report::TunnelMtu { mtu } => {
+                self.mtu.on_measured(mtu);
+                self.apply_mtu();
+            }
+            Report::HandshakeTrouble { error } => {
+                warn!("the server cannot be spoken with: {error}; compare the two configurations");
+            }
+            Report::PeerMisfit { error, from } => {
+                warn!(%from, "somebody asked for a session and does not fit: {error}");
+            }
             Report::SocketFailed { link, socket, error } => {
                 warn!(link, error, "the socket failed; opening another one");
                 if let Some(control) = self.links.get_mut(&link) {
@@ -407,7 +421,7 @@ impl Worker {
 
     /// Everything on the wire changes: begin anew with the same tunnel interface.
     fn replace_session(&mut self) -> anyhow::Result<()> {
-        let session = plan::session_config(&self.config, self.current_mtu);
+        let session = plan::endpoint_config(&self.config, self.current_mtu);
         self.data.send(Command::Replace(Box::new(session), random_seed()?));
         self.links.clear();
         for link in self.config.links.clone() {

@@ -101,6 +101,13 @@ impl Accepted {
         self.path
     }
 
+    /// When the initiation was made, in microseconds since 1970 on the initiator's clock; 0 when it
+    /// does not say.
+    #[must_use]
+    pub fn time_micros(&self) -> u64 {
+        self.proposal.time.unwrap_or_default()
+    }
+
     /// Makes the response, and the epoch, which is pending: nothing may be sent under it before a
     /// packet under it proved authentic `[H12]`.
     ///

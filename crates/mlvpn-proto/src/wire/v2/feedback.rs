@@ -32,13 +32,13 @@ pub struct Feedback {
     pub congestion_marks: u32,
     /// How long the largest packet had been there when the frame was sent.
     pub held: Held,
-    /// Which packets before the largest were received.
-    pub received: ReceivedBits,
+    /// Which packets up to the largest were received.
+    pub received: ReceivedRuns,
 }
 
 impl Feedback {
-    /// Bytes of the frame, its type included.
-    pub const LEN: usize = 39;
+    /// Most bytes of the frame, its type included.
+    pub const MAX_LEN: usize = 34 + 4 * ReceivedRuns::MAX_GAPS;
 
     pub(super) fn write(&self, out: &mut Vec<u8>) {
         let silent = if self.is_silent { SILENT_BIT } else { 0 };
@@ -52,7 +52,7 @@ impl Feedback {
         out.extend_from_slice(&self.lowest_transit.unwrap_or_default().0.to_be_bytes());
         out.extend_from_slice(&self.congestion_marks.to_be_bytes()[1..]);
         out.extend_from_slice(&self.held.0.to_be_bytes());
-        out.extend_from_slice(&self.received.0.to_be_bytes());
+        self.received.write(out);
     }
 
     /// Reads the fields behind the type.
@@ -69,7 +69,7 @@ impl Feedback {
             lowest_transit: Some(Transit(reader.u16()?)).filter(|_| flags & NO_TRANSIT_BIT == 0),
             congestion_marks: reader.u24()?,
             held: Held(reader.u16()?),
-            received: ReceivedBits(reader.u64()?),
+            received: ReceivedRuns::read(reader)?,
         })
     }
 }
@@ -99,76 +99,134 @@ impl From<Duration> for Held {
     }
 }
 
-/// Which of the 64 packets before the largest one were received: bit n stands for the packet
-/// `largest − 1 − n`.
+/// Which packets up to the largest were received: the run that ends with the largest, and before
+/// it missing and received packets by turns, from the latest to the earliest. Of packets before the
+/// last run nothing is said.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ReceivedRuns {
+    /// How many packets up to the largest were received without a gap, at least 1.
+    first: u16,
+    gaps: [Gap; Self::MAX_GAPS],
+    len: u8,
+}
+
+/// Packets that are missing, and how many before them were received; both at least 1.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct ReceivedBits(pub u64);
+struct Gap {
+    missing: u16,
+    received: u16,
+}
 
-impl ReceivedBits {
-    /// How many packets before the largest the bits speak of.
-    pub const SPAN: u64 = u64::BITS as u64;
+impl ReceivedRuns {
+    /// Most gaps that one frame names: at 1 % of loss those of some 2,000 packets, so that each is
+    /// told of several times.
+    pub const MAX_GAPS: usize = 20;
 
-    /// The bits after a packet came whose number is `ahead` above the largest so far, at least 1.
+    /// `received` packets up to the largest, and nothing of those before. What does not fit is left
+    /// out: the list then ends there.
     #[must_use]
-    pub fn on_larger(self, ahead: u64) -> Self {
-        debug_assert!(ahead > 0, "a larger number is at least one larger");
-        let shifted = u32::try_from(ahead).ok().and_then(|by| self.0.checked_shl(by)).unwrap_or(0);
-        Self(shifted | bit(ahead))
+    pub fn new(received: u64) -> Self {
+        Self { first: saturated(received), gaps: [Gap::default(); Self::MAX_GAPS], len: 0 }
     }
 
-    /// The bits after the packet came whose number is `behind` below the largest.
-    #[must_use]
-    pub fn on_smaller(self, behind: u64) -> Self {
-        Self(self.0 | bit(behind))
+    /// Adds that the `missing` packets before the last run have not come, but the `received` before
+    /// them; both are at least 1. Returns whether there is room for more.
+    pub fn push(&mut self, missing: u64, received: u64) -> bool {
+        let last = if self.len == 0 { self.first } else { self.gaps[self.index() - 1].received };
+        let is_cut_off = last == u16::MAX || missing > u64::from(u16::MAX);
+        if is_cut_off || self.index() == Self::MAX_GAPS {
+            return false;
+        }
+        let gap = Gap { missing: saturated(missing), received: saturated(received) };
+        self.gaps[self.index()] = gap;
+        self.len += 1;
+        self.index() < Self::MAX_GAPS
     }
 
-    /// Whether the packet whose number is `behind` below the largest was received; nothing when the
-    /// bits do not reach so far back. The largest itself was.
+    /// The runs of packets that were received, first and last number, from the latest to the
+    /// earliest. None reaches below 0, whatever a peer says.
+    pub fn runs(self, largest: PacketNumber) -> impl Iterator<Item = (PacketNumber, PacketNumber)> {
+        let mut next = largest.0.checked_add(1);
+        let gaps = self.gaps.into_iter().take(self.index());
+        let first = Gap { missing: 0, received: self.first };
+        core::iter::once(first).chain(gaps).map_while(move |gap| {
+            let end = next?.checked_sub(u64::from(gap.missing) + 1)?;
+            let start = (end + 1).saturating_sub(u64::from(gap.received));
+            next = Some(start);
+            Some((PacketNumber(start), PacketNumber(end)))
+        })
+    }
+
+    /// How many gaps there are.
     #[must_use]
-    pub fn is_received(self, behind: u64) -> Option<bool> {
-        match behind {
-            0 => Some(true),
-            1..=Self::SPAN => Some(self.0 & bit(behind) != 0),
-            _ => None,
+    pub fn gaps(&self) -> usize {
+        self.index()
+    }
+
+    fn index(&self) -> usize {
+        usize::from(self.len)
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.first.to_be_bytes());
+        out.push(self.len);
+        for gap in &self.gaps[..self.index()] {
+            out.extend_from_slice(&gap.missing.to_be_bytes());
+            out.extend_from_slice(&gap.received.to_be_bytes());
         }
     }
 
-    /// The packets before `largest` that were received, and with `false` those that were not, from
-    /// the latest to the earliest that the bits reach.
-    pub fn before(self, largest: PacketNumber) -> impl Iterator<Item = (PacketNumber, bool)> {
-        (1..=Self::SPAN.min(largest.0))
-            .map(move |behind| (PacketNumber(largest.0 - behind), self.0 & bit(behind) != 0))
+    /// Nothing when a run is empty or there are more gaps than a frame may hold.
+    fn read(reader: &mut Reader<'_>) -> Option<Self> {
+        let mut runs = Self::new(u64::from(reader.u16()?));
+        let len = usize::from(reader.u8()?);
+        let is_possible = runs.first > 0 && len <= Self::MAX_GAPS;
+        for at in 0..Some(len).filter(|_| is_possible)? {
+            let gap = Gap { missing: reader.u16()?, received: reader.u16()? };
+            runs.gaps[at] = Some(gap).filter(|gap| gap.missing > 0 && gap.received > 0)?;
+            runs.len += 1;
+        }
+        Some(runs)
     }
 }
 
-/// The bit of the packet that is `behind` below the largest; 0 when it has none.
-fn bit(behind: u64) -> u64 {
-    match behind {
-        1..=ReceivedBits::SPAN => 1 << (behind - 1),
-        _ => 0,
-    }
+fn saturated(count: u64) -> u16 {
+    u16::try_from(count).unwrap_or(u16::MAX)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
-    use std::collections::BTreeSet;
+
+    fn runs(runs: ReceivedRuns, largest: u64) -> Vec<(u64, u64)> {
+        runs.runs(PacketNumber(largest)).map(|(start, end)| (start.0, end.0)).collect()
+    }
 
     #[test]
-    fn bit_n_is_the_packet_n_and_one_before_the_largest() {
-        let bits = ReceivedBits(0b101);
-        assert_eq!(bits.is_received(0), Some(true));
-        assert_eq!(bits.is_received(1), Some(true));
-        assert_eq!(bits.is_received(2), Some(false));
-        assert_eq!(bits.is_received(3), Some(true));
-        assert_eq!(bits.is_received(64), Some(false));
-        assert_eq!(bits.is_received(65), None);
-        let packets: Vec<_> = bits.before(PacketNumber(3)).collect();
-        assert_eq!(
-            packets,
-            [(PacketNumber(2), true), (PacketNumber(1), false), (PacketNumber(0), true)]
-        );
+    fn runs_are_told_from_the_latest_to_the_earliest() {
+        let mut received = ReceivedRuns::new(3);
+        assert!(received.push(1, 4) && received.push(2, 1));
+        assert_eq!(runs(received, 20), [(18, 20), (13, 16), (10, 10)]);
+        assert_eq!(runs(ReceivedRuns::new(1), 0), [(0, 0)]);
+    }
+
+    #[test]
+    fn no_run_reaches_below_zero_whatever_is_said() {
+        let mut received = ReceivedRuns::new(2);
+        assert!(received.push(3, 9) && received.push(9, 9));
+        assert_eq!(runs(received, 0), [(0, 0)]);
+        assert_eq!(runs(received, 4), [(3, 4)]);
+        assert_eq!(runs(received, 6), [(5, 6), (0, 1)]);
+        assert_eq!(runs(received, u64::MAX), [], "no packet has that number");
+    }
+
+    #[test]
+    fn what_does_not_fit_ends_the_list() {
+        let mut full = ReceivedRuns::new(1);
+        let pushed = (0..30).take_while(|_| full.push(1, 1)).count();
+        assert_eq!((pushed, full.gaps()), (ReceivedRuns::MAX_GAPS - 1, ReceivedRuns::MAX_GAPS));
+        assert!(!ReceivedRuns::new(70_000).push(1, 1));
+        assert!(!ReceivedRuns::new(1).push(70_000, 1));
     }
 
     #[test]
@@ -179,26 +237,5 @@ mod tests {
         assert_eq!(Held::from(Duration::from_micros(65_535 * 16)), Held::LONGER);
         assert_eq!(Held::from(Duration::from_secs(u64::MAX)), Held::LONGER);
         assert_eq!(Held::LONGER.duration(), None);
-    }
-
-    proptest! {
-        #[test]
-        fn the_bits_agree_with_a_set(numbers in proptest::collection::vec(0u64..200, 1..80)) {
-            let mut largest = numbers[0];
-            let mut bits = ReceivedBits::default();
-            for &number in &numbers[1..] {
-                if number > largest {
-                    bits = bits.on_larger(number - largest);
-                    largest = number;
-                } else {
-                    bits = bits.on_smaller(largest - number);
-                }
-            }
-            // What fell out of the span does not come back, so that the set decides within it.
-            let set: BTreeSet<_> = numbers.into_iter().collect();
-            for (number, received) in bits.before(PacketNumber(largest)) {
-                prop_assert_eq!(received, set.contains(&number.0));
-            }
-        }
     }
 }

@@ -143,17 +143,28 @@ impl<'a> Frame<'a> {
         }
     }
 
-    /// Whether the packet that holds the frame is acknowledged, and the frame sent again until it
-    /// is `[F4]`.
+    /// Whether an ACK frame answers the packet that holds the frame, and the frame is sent again until
+    /// one does `[F4]`.
     #[must_use]
     pub fn is_acknowledged(&self) -> bool {
-        matches!(
+        matches!(self, Self::PathStatus { .. } | Self::Settings(_))
+    }
+
+    /// Whether the receiver is to send FEEDBACK for the packet that holds the frame `[F8]`: answers
+    /// to answers would go on for ever.
+    #[must_use]
+    pub fn is_eliciting(&self) -> bool {
+        !matches!(
             self,
-            Self::Ping
-                | Self::PathStatus { .. }
+            Self::Padding(_)
+                | Self::Feedback(_)
+                | Self::Ack { .. }
                 | Self::MtuProbe { .. }
-                | Self::Skip { .. }
-                | Self::Settings(_)
+                | Self::MtuAck { .. }
+                | Self::PathChallenge { .. }
+                | Self::PathResponse { .. }
+                | Self::Close(_)
+                | Self::Skippable(_)
         )
     }
 

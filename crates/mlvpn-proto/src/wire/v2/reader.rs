@@ -42,10 +42,6 @@ impl<'a> Reader<'a> {
         Some(u64::from_be_bytes([0, 0, a, b, c, d, e, f]))
     }
 
-    pub(super) fn u64(&mut self) -> Option<u64> {
-        self.array().map(u64::from_be_bytes)
-    }
-
     /// A path id of a byte of its own; nothing when it is above 15.
     pub(super) fn path(&mut self) -> Option<PathId> {
         PathId::new(self.u8()?)

@@ -6,12 +6,12 @@ use std::os::fd::OwnedFd;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use mlvpn_io::clock::Clock;
+use mlvpn_io::clock::{Clock, unix_time};
 use mlvpn_io::poller::{Event as Readiness, Interest, Poller, Token, Waker};
 use mlvpn_io::tun::{ReadBuf, Tun};
 use mlvpn_io::udp::RecvBatch;
 use mlvpn_proto::{
-    Event, Instant, LinkChange, LinkConfig, LinkIndex, Session, SessionConfig, TransmitBuf,
+    Endpoint, EndpointConfig, Event, Instant, LinkChange, LinkConfig, LinkIndex, TransmitBuf,
 };
 use tokio::sync::mpsc::UnboundedSender;
 use tracing::{debug, trace, warn};
@@ -35,7 +35,7 @@ pub(super) struct DataPlane {
     clock: Clock,
     poller: Poller,
     tun: Tun,
-    session: Session,
+    session: Endpoint,
     /// By the link's slot in the session.
     sockets: Vec<Option<LinkSocket>>,
     /// The number of the last socket that a link had, by its slot.
@@ -54,7 +54,7 @@ pub(super) struct DataPlane {
 impl DataPlane {
     pub(super) fn new(
         tun: Tun,
-        config: SessionConfig,
+        config: EndpointConfig,
         seed: [u8; 32],
         commands: mpsc::Receiver<Command>,
         reports: UnboundedSender<Report>,
@@ -67,7 +67,7 @@ impl DataPlane {
             clock,
             poller,
             tun,
-            session: Session::new(config, seed, now),
+            session: Endpoint::new(dated(config, now), seed, now),
             sockets: Vec::new(),
             numbers: BTreeMap::new(),
             names: BTreeMap::new(),
@@ -377,7 +377,7 @@ impl DataPlane {
         self.numbers.remove(&index);
     }
 
-    fn replace_session(&mut self, config: SessionConfig, seed: [u8; 32], now: Instant) {
+    fn replace_session(&mut self, config: EndpointConfig, seed: [u8; 32], now: Instant) {
         self.session.close(now);
         self.flush(now);
         for slot in 0..self.sockets.len() {
@@ -385,7 +385,7 @@ impl DataPlane {
         }
         self.names.clear();
         self.numbers.clear();
-        self.session = Session::new(config, seed, now);
+        self.session = Endpoint::new(dated(config, now), seed, now);
     }
 
     fn forward_events(&mut self) {
@@ -408,6 +408,10 @@ impl DataPlane {
                     Report::PeerAddressChanged { link: self.name_of(link), from, to }
                 }
                 Event::PeerRestarted { link } => Report::PeerRestarted { link: self.name_of(link) },
+                Event::PeerReplaced { peer } => Report::PeerReplaced { peer },
+                Event::TunnelMtu { mtu } => Report::TunnelMtu { mtu },
+                Event::HandshakeTrouble { error } => Report::HandshakeTrouble { error },
+                Event::PeerMisfit { error, from } => Report::PeerMisfit { error, from },
             };
             self.report(report);
         }
@@ -443,6 +447,13 @@ impl DataPlane {
         // Without a receiver the program ends anyway.
         let _ = self.reports.send(report);
     }
+}
+
+/// The endpoint's clock is the thread's: it learns what the wall clock shows at its origin.
+fn dated(mut config: EndpointConfig, now: Instant) -> EndpointConfig {
+    let unix = u64::try_from(unix_time().as_micros()).unwrap_or(u64::MAX);
+    config.unix_micros = unix.saturating_sub(now.as_micros());
+    config
 }
 
 fn token(link: LinkIndex) -> Token {

@@ -3,14 +3,15 @@
 use std::collections::VecDeque;
 
 use super::Session;
+use super::path::QueuedPacket;
 use crate::crypto::v1::TAG_LEN;
 use crate::drop::DropReason;
 use crate::id::{DataSeq, LinkIndex};
-use crate::ip::{IPV4_HEADER_LEN, IPV6_HEADER_LEN, PacketKind, ethernet};
-use crate::path::QueuedPacket;
+use crate::ip::is_whole;
+use crate::oversize::{Limits, Remedy};
 use crate::time::Instant;
 use crate::transmit::{Transmit, TransmitBuf};
-use crate::wire::v1::{HEADER_LEN, Kind};
+use crate::wire::v1::{HEADER_LEN, Kind, MAX_DATAGRAM};
 
 impl Session {
     /// Takes an IP packet (or an Ethernet frame) from the tunnel interface.
@@ -25,11 +26,29 @@ impl Session {
             self.count_drop(DropReason::NotAnIpPacket);
             return;
         }
-        if self.is_oversize(packet) {
-            self.handle_oversize(packet, now);
+        let limits = self.limits();
+        if !limits.is_above(packet) && self.datagram_len(packet.len()) <= MAX_DATAGRAM {
+            self.send_data(packet, now);
             return;
         }
-        self.send_data(packet, now);
+        match self.oversize.remedy(packet, &limits, now) {
+            Remedy::Fragments(fragments) => {
+                fragments.iter().for_each(|fragment| self.send_data(fragment, now));
+            }
+            Remedy::Refusal(reply) => {
+                self.count_drop(DropReason::TooBig);
+                self.to_tun.extend(reply);
+            }
+        }
+    }
+
+    fn limits(&self) -> Limits {
+        Limits {
+            kind: self.config.inner,
+            mtu: self.config.mtu,
+            local_ip4: self.config.local_ip4,
+            local_ip6: self.config.local_ip6,
+        }
     }
 
     /// Writes the next batch into `out`; none when there is nothing to send.
@@ -165,18 +184,5 @@ impl Session {
             path.counters.sent.count(datagram.len());
             pool.give(packet.bytes);
         }
-    }
-}
-
-/// Whether there is at least the header of an IP packet or a frame. An attacker who changes the
-/// unauthenticated type of a control packet turns its few bytes of payload into data.
-pub(super) fn is_whole(packet: &[u8], kind: PacketKind) -> bool {
-    match kind {
-        PacketKind::Ethernet => packet.len() >= ethernet::HEADER_LEN,
-        PacketKind::Ip => match packet.first().map(|byte| byte >> 4) {
-            Some(4) => packet.len() >= IPV4_HEADER_LEN,
-            Some(6) => packet.len() >= IPV6_HEADER_LEN,
-            _ => false,
-        },
     }
 }

@@ -3,14 +3,14 @@
 use std::net::SocketAddr;
 
 use super::Session;
-use super::send::is_whole;
+use super::path::{Estimates, Path};
 use crate::config::Role;
 use crate::delay::RelativeDelay;
 use crate::drop::DropReason;
 use crate::event::Event;
 use crate::id::LinkIndex;
+use crate::ip::is_whole;
 use crate::path::flows::{Admission, ClearAdmission};
-use crate::path::{Estimates, Path};
 use crate::resequencer::Arrival;
 use crate::time::Instant;
 use crate::wire::v1::{Datagram, Header, Kind, NO_TIMESTAMP};

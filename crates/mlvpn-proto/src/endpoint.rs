@@ -1,0 +1,449 @@
+//! An endpoint: this end of the tunnel, with all its links and peers, in both versions of the protocol.
+//!
+//! The owner feeds it datagrams, IP packets and the time, and drains what comes of that:
+//!
+//! ```text
+//! handle_datagram ─┐                 ┌─► poll_transmit   batches for the links' sockets
+//! handle_ip_packet ├─►  Endpoint  ───┼─► poll_ip_packet  packets for the tunnel interface
+//! handle_timeout  ─┘                 ├─► poll_event      what happened
+//!                                    └─► poll_timeout    when to call handle_timeout next
+//! ```
+//!
+//! After any input, everything that can be polled is to be polled until it is empty.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | `links` | the configured links, and which of them are up |
+//! | `initiator`, `responder` | handshakes of version 2 |
+//! | `sessions` | which session a datagram and an IP packet belong to |
+//! | `snapshot` | numbers for the owner |
+
+mod initiator;
+mod links;
+mod responder;
+mod sessions;
+mod snapshot;
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+
+use rand_chacha::ChaCha12Rng;
+use rand_core::{Rng as _, SeedableRng as _};
+
+use crate::buffer::Pool;
+use crate::config::{EndpointConfig, FilterRule, LinkConfig, Role, SessionConfig, Versions};
+use crate::drop::{DropCounts, DropReason};
+use crate::event::{DownReason, Event};
+use crate::id::LinkIndex;
+use crate::ip::is_whole;
+use crate::oversize::{Limits, Oversize, Remedy};
+use crate::resequencer::ReorderPolicy;
+use crate::session::{LinkChange, Timer, v1, v2};
+use crate::stats::Traffic;
+use crate::time::Instant;
+use crate::transmit::{Transmit, TransmitBuf};
+use crate::wire::v2::{CloseReason, DatagramKind};
+use initiator::Initiator;
+use links::Links;
+use responder::Responder;
+use sessions::Sessions;
+
+/// This end of the tunnel.
+#[derive(Debug)]
+pub struct Endpoint {
+    config: EndpointConfig,
+    rng: ChaCha12Rng,
+    links: Links,
+    /// Version 1, while it may be spoken.
+    v1: Option<v1::Session>,
+    initiator: Option<Initiator>,
+    responder: Option<Responder>,
+    sessions: Sessions,
+    /// Handshake messages that wait to be sent.
+    messages: VecDeque<Message>,
+    pool: Pool,
+    to_tun: VecDeque<Vec<u8>>,
+    /// The packet that [`Endpoint::poll_ip_packet`] has lent out.
+    lent: Option<Vec<u8>>,
+    oversize: Oversize,
+    events: VecDeque<Event>,
+    drops: DropCounts,
+    from_tun: Traffic,
+    to_tun_count: Traffic,
+    is_closed: bool,
+}
+
+/// A datagram that is no packet of a session.
+#[derive(Debug)]
+struct Message {
+    link: LinkIndex,
+    to: SocketAddr,
+    bytes: Vec<u8>,
+}
+
+/// Handshake messages that may wait: what comes beyond is lost, and asked for again.
+const MAX_MESSAGES: usize = 256;
+
+impl Endpoint {
+    /// An endpoint without links. `seed` must be unpredictable and never used twice: keys, and in
+    /// version 1 nonces, come from it.
+    #[must_use]
+    pub fn new(config: EndpointConfig, seed: [u8; 32], now: Instant) -> Self {
+        let mut rng = ChaCha12Rng::from_seed(seed);
+        let mut v1_seed = [0; 32];
+        rng.fill_bytes(&mut v1_seed);
+        let v1 = config.v1().map(|session| v1::Session::new(session, v1_seed, now));
+        let speaks_v2 = config.versions != Versions::V1 && config.credentials.is_some();
+        let is = |role| speaks_v2 && config.role == role;
+        Self {
+            links: Links::default(),
+            v1,
+            initiator: is(Role::Client).then(|| Initiator::new(&mut rng)),
+            responder: is(Role::Server).then(Responder::default),
+            sessions: Sessions::default(),
+            messages: VecDeque::new(),
+            pool: Pool::default(),
+            to_tun: VecDeque::new(),
+            lent: None,
+            oversize: Oversize::default(),
+            events: VecDeque::new(),
+            drops: DropCounts::default(),
+            from_tun: Traffic::default(),
+            to_tun_count: Traffic::default(),
+            is_closed: false,
+            rng,
+            config,
+        }
+    }
+
+    /// Adds a link; it does nothing until its owner says that it is [`LinkChange::Opened`].
+    pub fn add_link(&mut self, config: LinkConfig, now: Instant) -> LinkIndex {
+        let v1 = &self.v1;
+        let is_taken = |link| v1.as_ref().is_some_and(|v1| v1.has_link(link));
+        let link = self.links.add(config.clone(), is_taken, now);
+        if let Some(v1) = &mut self.v1 {
+            v1.add_link(link, config, now);
+        }
+        link
+    }
+
+    /// Takes a link away. It says goodbye first: poll once more before its socket is closed.
+    pub fn remove_link(&mut self, link: LinkIndex, now: Instant) {
+        self.links.explain(link, DownReason::Removed);
+        if let Some(v1) = &mut self.v1 {
+            v1.remove_link(link, now);
+        }
+        for session in self.sessions.iter_mut() {
+            session.on_link_removed(link, now);
+        }
+        self.settle(now);
+        self.links.remove(link);
+    }
+
+    /// Gives a link other settings without disturbing what goes on.
+    pub fn reconfigure_link(&mut self, link: LinkIndex, config: LinkConfig, now: Instant) {
+        if let Some(v1) = &mut self.v1 {
+            v1.reconfigure_link(link, config.clone(), now);
+        }
+        let Some(path) = self.links.reconfigure(link, config) else { return };
+        let is_backup = self.links.is_backup(link);
+        for session in self.sessions.iter_mut() {
+            if self.config.role == Role::Client {
+                session.set_backup(path, is_backup, now);
+            } else {
+                session
+                    .paths_of(link)
+                    .into_iter()
+                    .for_each(|id| session.set_backup(id, is_backup, now));
+            }
+        }
+    }
+
+    /// Replaces the filters.
+    pub fn set_filters(&mut self, filters: Vec<FilterRule>) {
+        if let Some(v1) = &mut self.v1 {
+            v1.set_filters(filters.clone());
+        }
+        self.config.filters = filters;
+    }
+
+    /// Changes the largest IP packet that is taken.
+    pub fn set_mtu(&mut self, mtu: u16) {
+        if let Some(v1) = &mut self.v1 {
+            v1.set_mtu(mtu);
+        }
+        self.config.mtu = mtu;
+    }
+
+    /// Changes how version 1 restores the order of packets.
+    pub fn set_reorder(&mut self, policy: ReorderPolicy) {
+        if let Some(v1) = &mut self.v1 {
+            v1.set_reorder(policy);
+        }
+    }
+
+    /// A link's socket was opened, closed, or stopped or began taking packets.
+    pub fn handle_link_change(&mut self, link: LinkIndex, change: LinkChange, now: Instant) {
+        let is_known = self.links.on_change(link, change);
+        if let Some(v1) = &mut self.v1
+            && (change != LinkChange::Opened || self.links.may_speak_v1(link))
+        {
+            v1.handle_link_change(link, change, now);
+        }
+        if !is_known {
+            return;
+        }
+        match change {
+            LinkChange::Opened => self.on_link_opened(link, now),
+            LinkChange::Closed => {
+                self.links.explain(link, DownReason::SocketClosed);
+                self.sessions.iter_mut().for_each(|session| session.on_link_closed(link, now));
+            }
+            LinkChange::Blocked | LinkChange::Unblocked => {
+                let is_blocked = change == LinkChange::Blocked;
+                self.sessions.iter_mut().for_each(|session| session.set_blocked(link, is_blocked));
+            }
+        }
+        self.settle(now);
+    }
+
+    /// Takes a datagram that came from the network over `link`.
+    ///
+    /// Whatever it holds, this does not panic; what is refused is counted under a [`DropReason`].
+    pub fn handle_datagram(
+        &mut self,
+        link: LinkIndex,
+        from: SocketAddr,
+        data: &mut [u8],
+        now: Instant,
+    ) {
+        let result = match DatagramKind::of(data) {
+            DatagramKind::V1 => self.handle_v1(link, from, data, now),
+            DatagramKind::Sealed => self.handle_sealed(link, from, data, now),
+            DatagramKind::Initiation => self.handle_initiation(link, from, data, now),
+            DatagramKind::Response => self.handle_response(link, data, now),
+            DatagramKind::CookieReply => self.handle_cookie(data, now),
+            DatagramKind::Reserved => Err(DropReason::Malformed),
+        };
+        if let Err(reason) = result {
+            self.drops.count(reason);
+        }
+    }
+
+    /// Takes an IP packet (or an Ethernet frame) from the tunnel interface.
+    ///
+    /// A packet above the MTU is answered with ICMP "packet too big", or sent in fragments where
+    /// IPv4 allows it; nothing is ever truncated.
+    pub fn handle_ip_packet(&mut self, packet: &[u8], now: Instant) {
+        if self.is_closed {
+            return;
+        }
+        if !is_whole(packet, self.config.inner) {
+            self.drops.count(DropReason::NotAnIpPacket);
+            return;
+        }
+        let Some(slot) = self.sessions.of_packet(packet, &self.config) else {
+            match &mut self.v1 {
+                Some(v1) if self.sessions.is_empty() => v1.handle_ip_packet(packet, now),
+                _ => self.drops.count(self.sessions.why_none()),
+            }
+            return;
+        };
+        let limits = self.limits(slot);
+        if !limits.is_above(packet) {
+            self.send(slot, packet, now);
+            return;
+        }
+        match self.oversize.remedy(packet, &limits, now) {
+            Remedy::Fragments(pieces) => pieces.iter().for_each(|p| self.send(slot, p, now)),
+            Remedy::Refusal(reply) => {
+                self.drops.count(DropReason::TooBig);
+                self.to_tun.extend(reply);
+            }
+        }
+    }
+
+    /// Does what is due. To be called when [`Endpoint::poll_timeout`] says, harmless otherwise.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if let Some(v1) = &mut self.v1
+            && v1.poll_timeout().is_some_and(|(at, _)| at <= now)
+        {
+            v1.handle_timeout(now);
+        }
+        let Self { sessions, rng, pool, to_tun, drops, .. } = self;
+        let mut shared = v2::Shared { rng, pool, to_tun, drops };
+        for session in sessions.iter_mut() {
+            if session.poll_timeout().is_some_and(|(at, _)| at <= now) {
+                session.handle_timeout(&mut shared, now);
+            }
+        }
+        self.sessions.expire(now);
+        if let Some(responder) = &mut self.responder {
+            responder.expire(now);
+        }
+        self.initiate(now);
+        self.settle(now);
+    }
+
+    /// Ends everything: the peers are told on every link that is up. Poll what is to be sent.
+    pub fn close(&mut self, now: Instant) {
+        self.is_closed = true;
+        self.links.explain_all(DownReason::SessionClosed);
+        if let Some(v1) = &mut self.v1 {
+            v1.close(now);
+        }
+        for session in self.sessions.iter_mut() {
+            session.close(CloseReason::ShuttingDown, DownReason::SessionClosed);
+        }
+        self.reconcile(now);
+    }
+
+    /// Writes the next batch into `out`; none when there is nothing to send.
+    pub fn poll_transmit(&mut self, out: &mut TransmitBuf, now: Instant) -> Option<Transmit> {
+        out.clear();
+        if let Some(message) = self.messages.pop_front() {
+            out.push(message.bytes.len()).copy_from_slice(&message.bytes);
+            return out.transmit(message.link, message.to);
+        }
+        let Self { sessions, rng, pool, to_tun, drops, .. } = self;
+        let mut shared = v2::Shared { rng, pool, to_tun, drops };
+        for session in sessions.iter_mut() {
+            let transmit = session.poll_transmit(out, &mut shared, now);
+            if transmit.is_some() {
+                return transmit;
+            }
+            out.clear();
+        }
+        self.sessions.bury();
+        self.v1.as_mut().and_then(|v1| v1.poll_transmit(out, now))
+    }
+
+    /// The next packet for the tunnel interface.
+    pub fn poll_ip_packet(&mut self) -> Option<&[u8]> {
+        if let Some(done) = self.lent.take() {
+            self.pool.give(done);
+        }
+        if let Some(packet) = self.to_tun.pop_front() {
+            self.to_tun_count.count(packet.len());
+            return Some(self.lent.insert(packet));
+        }
+        self.v1.as_mut().and_then(v1::Session::poll_ip_packet)
+    }
+
+    /// The next thing that happened.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// When [`Endpoint::handle_timeout`] is due, and why.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<(Instant, Timer)> {
+        let v1 = self.v1.as_ref().and_then(v1::Session::poll_timeout);
+        let sessions = self.sessions.iter().filter_map(v2::Session::poll_timeout);
+        let handshake = self.initiation_due().map(|at| (at, Timer::Handshake));
+        let expiry = self.sessions.poll_timeout().map(|at| (at, Timer::Keys));
+        let pending = self.responder.as_ref().and_then(Responder::poll_timeout);
+        let pending = pending.map(|at| (at, Timer::Handshake));
+        let links = self.links.poll_timeout().map(|at| (at, Timer::Paths));
+        sessions
+            .chain(v1)
+            .chain(handshake)
+            .chain(expiry)
+            .chain(links)
+            .chain(pending)
+            .min_by_key(|&(at, _)| at)
+    }
+
+    fn send(&mut self, slot: usize, packet: &[u8], now: Instant) {
+        let Self { sessions, rng, pool, to_tun, drops, .. } = self;
+        let mut shared = v2::Shared { rng, pool, to_tun, drops };
+        if let Some(session) = sessions.get_mut(slot) {
+            self.from_tun.count(packet.len());
+            session.send(packet, &mut shared, now);
+        }
+    }
+
+    fn limits(&self, slot: usize) -> Limits {
+        let largest = self.sessions.get(slot).and_then(v2::Session::largest_packet);
+        Limits {
+            kind: self.config.inner,
+            mtu: largest.map_or(self.config.mtu, |largest| self.config.mtu.min(largest)),
+            local_ip4: self.config.local_ip4,
+            local_ip6: self.config.local_ip6,
+        }
+    }
+
+    fn handle_v1(
+        &mut self,
+        link: LinkIndex,
+        from: SocketAddr,
+        data: &mut [u8],
+        now: Instant,
+    ) -> Result<(), DropReason> {
+        let v1 = self.v1.as_mut().ok_or(DropReason::OtherVersion)?;
+        v1.handle_datagram(link, from, data, now);
+        self.settle(now);
+        Ok(())
+    }
+
+    /// The peer has spoken version 2: it is not believed to speak version 1 any more `[V3]`.
+    fn leave_v1(&mut self, now: Instant) {
+        if let Some(v1) = &mut self.v1
+            && self.config.versions == Versions::Auto
+        {
+            v1.close(now);
+            self.flush_v1(now);
+            self.v1 = None;
+        }
+    }
+
+    /// What version 1 has to say last.
+    fn flush_v1(&mut self, now: Instant) {
+        let Some(v1) = &mut self.v1 else { return };
+        let mut out = TransmitBuf::new();
+        while let Some(transmit) = v1.poll_transmit(&mut out, now) {
+            for datagram in out.datagrams() {
+                let (link, to) = (transmit.link, transmit.to);
+                self.messages.push_back(Message { link, to, bytes: datagram.to_vec() });
+            }
+            out.clear();
+        }
+        while let Some(packet) = v1.poll_ip_packet() {
+            let mut copy = self.pool.take();
+            copy.extend_from_slice(packet);
+            self.to_tun.push_back(copy);
+        }
+        let stats = v1.stats(now);
+        self.drops.add_all(&stats.drops);
+    }
+
+    fn say(&mut self, link: LinkIndex, to: SocketAddr, bytes: Vec<u8>) {
+        if self.messages.len() < MAX_MESSAGES {
+            self.messages.push_back(Message { link, to, bytes });
+        }
+    }
+
+    /// Works out what has changed for the owner.
+    fn settle(&mut self, now: Instant) {
+        self.sessions.reap(&mut self.links);
+        self.reconcile(now);
+    }
+}
+
+impl EndpointConfig {
+    /// The settings of version 1, if it may be spoken.
+    fn v1(&self) -> Option<SessionConfig> {
+        let key = self.v1_key.clone().filter(|_| self.versions != Versions::V2)?;
+        Some(SessionConfig {
+            role: self.role,
+            inner: self.inner,
+            key,
+            cleartext_data: self.cleartext_data,
+            reorder: self.reorder,
+            mtu: self.mtu,
+            local_ip4: self.local_ip4,
+            local_ip6: self.local_ip6,
+            filters: self.filters.clone(),
+        })
+    }
+}

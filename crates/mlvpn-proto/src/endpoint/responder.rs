@@ -1,0 +1,204 @@
+//! The server's handshakes.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use super::Endpoint;
+use crate::crypto::v2::Cipher;
+use crate::drop::DropReason;
+use crate::epochs::Epoch;
+use crate::event::Event;
+use crate::handshake::v2::{
+    Accepted, Answer, Blame, CookieJar, HandshakeError, Initiation, LatestTimes,
+};
+use crate::id::{LinkIndex, SessionIndex};
+use crate::ip::PacketKind;
+use crate::session::v2::{Identity, Session};
+use crate::time::{Duration, Instant};
+use crate::wire::v2::SealedHeader;
+
+/// How long a new session waits for its first packet, and how many may `[H21]`.
+const PENDING_TIME: Duration = Duration::from_secs(5);
+const MAX_PENDING: usize = 4_096;
+/// At most so often the owner is told of a peer that does not fit.
+const TROUBLE_PAUSE: Duration = Duration::from_secs(60);
+
+/// The server's side of handshakes.
+#[derive(Debug, Default)]
+pub(super) struct Responder {
+    jar: CookieJar,
+    latest: LatestTimes,
+    /// Sessions whose initiator has not sent a packet yet, by our index.
+    pending: BTreeMap<SessionIndex, Pending>,
+    told: Option<Instant>,
+}
+
+/// A session that may come to be.
+#[derive(Debug)]
+pub(super) struct Pending {
+    epoch: Epoch,
+    identity: Identity,
+    time: u64,
+    until: Instant,
+}
+
+impl Responder {
+    fn keep(&mut self, index: SessionIndex, pending: Pending) {
+        if self.pending.len() >= MAX_PENDING {
+            let oldest = self.pending.iter().min_by_key(|(_, pending)| pending.until);
+            if let Some(oldest) = oldest.map(|(index, _)| *index) {
+                self.pending.remove(&oldest);
+            }
+        }
+        self.pending.insert(index, pending);
+    }
+
+    pub(super) fn expire(&mut self, now: Instant) {
+        self.pending.retain(|_, pending| pending.until > now);
+    }
+
+    pub(super) fn has(&self, index: SessionIndex) -> bool {
+        self.pending.contains_key(&index)
+    }
+
+    /// The epoch that a packet names, if it is one of a session that may come to be.
+    pub(super) fn take(&mut self, index: SessionIndex) -> Option<Pending> {
+        self.pending.remove(&index)
+    }
+
+    pub(super) fn give_back(&mut self, index: SessionIndex, pending: Pending) {
+        self.pending.insert(index, pending);
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        self.pending.values().map(|pending| pending.until).min()
+    }
+}
+
+impl Pending {
+    pub(super) fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// Whether a packet is authentic under its epoch. The body is of no use afterwards.
+    pub(super) fn opens(&self, header: &SealedHeader, datagram: &mut [u8]) -> bool {
+        self.epoch.opens(header.number.after(None), datagram)
+    }
+
+    /// The session that it becomes.
+    pub(super) fn into_session(self, mut session: Session, now: Instant) -> Session {
+        session.note_offer(self.time);
+        session.await_first_packet(self.epoch, now);
+        session
+    }
+}
+
+impl Endpoint {
+    /// Takes an initiation, and answers it if it is one of a peer's.
+    pub(super) fn handle_initiation(
+        &mut self,
+        link: LinkIndex,
+        from: SocketAddr,
+        data: &[u8],
+        now: Instant,
+    ) -> Result<(), DropReason> {
+        if self.is_closed {
+            return Err(DropReason::Handshake);
+        }
+        self.respond(link, from, data, now).map_err(|error| {
+            self.report_misfit(error, from, now);
+            DropReason::Handshake
+        })
+    }
+
+    fn respond(
+        &mut self,
+        link: LinkIndex,
+        from: SocketAddr,
+        data: &[u8],
+        now: Instant,
+    ) -> Result<(), HandshakeError> {
+        let Self { responder, config, rng, sessions, .. } = self;
+        let (Some(responder), Some(credentials)) = (responder, &config.credentials) else {
+            return Err(HandshakeError::NotOurs);
+        };
+        let initiation = Initiation::parse(data, credentials)?;
+        responder.jar.on_initiation(now);
+        let pending = responder.pending.len();
+        if responder.jar.is_under_load(pending, now)
+            && !responder.jar.verify_mac2(&initiation, from, now)
+        {
+            let reply = responder.jar.reply(&initiation, credentials, from, now, rng);
+            self.say(link, from, reply.to_vec());
+            return Ok(());
+        }
+        let accepted = initiation.open(credentials, &mut responder.latest, rng)?;
+        let known = sessions.of_identity(&identity_of(&accepted));
+        let is_late = known
+            .and_then(|slot| sessions.get(slot))
+            .is_some_and(|session| !session.accepts_offer(accepted.time_micros()));
+        if is_late {
+            return Err(HandshakeError::NotOurs);
+        }
+        self.accept(link, from, accepted, known, now)
+    }
+
+    fn accept(
+        &mut self,
+        link: LinkIndex,
+        from: SocketAddr,
+        accepted: Accepted,
+        known: Option<usize>,
+        now: Instant,
+    ) -> Result<(), HandshakeError> {
+        let index = self.draw_free_index();
+        let answer = Answer {
+            index,
+            is_resumed: known.is_some(),
+            wants_cleartext: self.config.cleartext_data,
+            ethernet: self.config.inner == PacketKind::Ethernet,
+            has_fast_aes: Cipher::Aes256Gcm.is_at_full_speed(),
+        };
+        let (identity, time) = (identity_of(&accepted), accepted.time_micros());
+        let (datagram, established) = accepted.respond(&answer)?;
+        let epoch = Epoch::new(&established, now);
+        match known.and_then(|slot| Some((slot, self.sessions.get_mut(slot)?))) {
+            Some((slot, session)) => {
+                session.note_offer(time);
+                session.await_first_packet(epoch, now);
+                self.sessions.index(slot);
+            }
+            None => {
+                if let Some(responder) = &mut self.responder {
+                    let until = now + PENDING_TIME;
+                    responder.keep(index, Pending { epoch, identity, time, until });
+                }
+            }
+        }
+        self.say(link, from, datagram);
+        Ok(())
+    }
+
+    fn draw_free_index(&mut self) -> SessionIndex {
+        loop {
+            let index = self.sessions.draw_index(&mut self.rng);
+            if self.responder.as_ref().is_none_or(|responder| !responder.has(index)) {
+                return index;
+            }
+        }
+    }
+
+    /// Tells the owner, seldom, that somebody who may be a peer is configured otherwise.
+    fn report_misfit(&mut self, error: HandshakeError, from: SocketAddr, now: Instant) {
+        let Some(responder) = &mut self.responder else { return };
+        let was_told = responder.told.is_some_and(|at| now.saturating_since(at) < TROUBLE_PAUSE);
+        if error.blame() != Blame::Network && !was_told {
+            responder.told = Some(now);
+            self.events.push_back(Event::PeerMisfit { error, from });
+        }
+    }
+}
+
+fn identity_of(accepted: &Accepted) -> Identity {
+    Identity { id: accepted.session_id(), peer: accepted.peer() }
+}

@@ -1,0 +1,502 @@
+//! How fast one path may be sent on in one direction, found from what arrives and how late.
+//!
+//! The controller keeps a small queue standing in the network, because only then is the rate of
+//! arrival the capacity of the path. What arrives while a queue stands is adopted as the estimate;
+//! while none stands the estimate grows; while more stands than wanted less is sent until it is
+//! gone. Growth, correction and draining are in proportion to the distance from the target, so that
+//! a stable link is left almost alone.
+//!
+//! Two signals can lie, and each is settled by an experiment. A delay may have risen for a reason
+//! that is not our queue (a new route, radio, somebody else's download): when sending less does not
+//! lower it, it is accepted. Loss may be radio or a policer: when sending less does not lower it,
+//! it is accepted, else the rate stays below it.
+
+mod delivery;
+mod look;
+mod loss;
+mod measured;
+mod standing;
+mod startup;
+mod trial;
+
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
+mod tests;
+
+use crate::time::{Duration, Instant};
+use core::f64::consts::LN_2;
+use look::Look;
+use loss::Verdict;
+pub use measured::FeedbackSample;
+use measured::{ASSUMED_RTT, Measured};
+use startup::Startup;
+use trial::{DrainTrial, Rivalry};
+
+/// Bytes of a full packet on the wire.
+const FULL_PACKET: f64 = 1_500.0;
+/// Packets per [`ASSUMED_RTT`] that a path begins with when nothing is known of it.
+const FIRST_PACKETS: f64 = 10.0;
+/// Packets that may be on their way in addition to what the rate needs, and in any case.
+const SPARE_PACKETS: f64 = 3.0;
+const LEAST_PACKETS: f64 = 6.0;
+/// Bounds of the estimate: 64 kbit/s to 100 Gbit/s.
+const RATES: (f64, f64) = (8_000.0, 12.5e9);
+/// The queue that is kept, at least.
+const LEAST_TARGET: Duration = Duration::from_micros(2_500);
+/// Most jitter, and most of a packet's time, that the target follows: with a collapsed estimate a
+/// packet seems long.
+const MOST_JITTER: Duration = Duration::from_millis(20);
+const MOST_PACKET_TIME: Duration = Duration::from_millis(30);
+/// The queue above which the path is overloaded: twice the target, at least the first of these
+/// when the round trip is below [`SHORT_RTT`], else the second.
+const LEAST_THRESHOLD: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(10));
+const SHORT_RTT: Duration = Duration::from_millis(25);
+/// In so many reports before it counts.
+const REPORTS_OVER: u32 = 2;
+/// A queue off the target is corrected within this many control rounds: three times the delay of
+/// the loop, which does not oscillate.
+const CORRECTION_ROUNDS: u32 = 3;
+/// Bounds of the correction, as a share of the estimate.
+const CORRECTION: (f64, f64) = (-0.3, 0.05);
+/// In about this time the estimate becomes what arrives while the queue wanted stands.
+const ADOPTION: Duration = Duration::from_millis(100);
+/// Growth per control round: it begins at the first and doubles each round up to the second while
+/// there is no queue, and every four rounds up to the third while less than the target stands.
+const GROWTH: (f64, f64) = (0.01, 0.15);
+const GROWTH_IN_HOLD: f64 = 0.04;
+/// Most that the estimate is above what arrives while it grows, in CRUISE and in STARTUP.
+const MOST_OVER_DELIVERY: f64 = 1.5;
+const MOST_OVER_DELIVERY_STARTUP: f64 = 2.5;
+/// What is sent on a path that loses by overload, as a share of what arrives: when nothing queues
+/// (a policer), and when a full queue drops.
+const BELOW_POLICER: f64 = 0.98;
+const BELOW_FULL_QUEUE: f64 = 0.85;
+/// A queue below this is a sight of the empty network.
+const EMPTY: Duration = Duration::from_micros(700);
+/// An estimate that was not tested for so long is stale, and this much of it is used.
+const STALE_AFTER: Duration = Duration::from_secs(30);
+const STALE_SHARE: f64 = 0.75;
+/// Most time that one report stands for: after a silence the rate grows by no more.
+const LONGEST_STEP: Duration = Duration::from_millis(100);
+
+/// What the controller is doing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum State {
+    /// The rate doubles every round trip until the path is full.
+    Startup,
+    /// No queue stands: the rate grows.
+    Cruise,
+    /// The queue wanted stands: the rate follows what arrives.
+    Hold,
+    /// Too much queue stands: less is sent.
+    Drain,
+    /// There is too little to send for learning anything but a lower bound.
+    NotLimited,
+    /// The queue is drained to look at the empty network.
+    Rebase,
+}
+
+/// The rate of one path in one direction. Rates are wire bytes per second.
+#[derive(Clone, Debug)]
+pub struct RateController {
+    limit: f64,
+    estimate: f64,
+    /// What is sent, as a share of the estimate.
+    gain: f64,
+    state: State,
+    startup: Option<Startup>,
+    measured: Measured,
+    growth: Growth,
+    overload: Overload,
+    look: Look,
+    rivalry: Rivalry,
+    last_feedback: Option<Instant>,
+    last_limited: Option<Instant>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Growth {
+    /// Share of the estimate that it grows by in a control round.
+    per_round: f64,
+    /// Since when there is no queue, on our clock.
+    free_since: Option<Instant>,
+}
+
+impl Default for Growth {
+    fn default() -> Self {
+        Self { per_round: GROWTH.0, free_since: None }
+    }
+}
+
+/// The queue that stands, and what is done about it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Overload {
+    /// Since when a queue stands, on the receiver's clock.
+    standing_since: Option<Instant>,
+    reports_over: u32,
+    trial: Option<DrainTrial>,
+    /// The estimate that was lowered because of loss.
+    before_loss: f64,
+}
+
+impl RateController {
+    /// A path that was never sent on. It begins at `start`, or at ten packets per 50 ms, and never
+    /// exceeds `limit`; both in bytes per second.
+    #[must_use]
+    pub fn new(limit: Option<u64>, start: Option<u64>) -> Self {
+        let limit = limit.map_or(RATES.1, |limit| limit as f64).clamp(RATES.0, RATES.1);
+        let first = FIRST_PACKETS * FULL_PACKET / ASSUMED_RTT.as_secs_f64();
+        let estimate = start.map_or(first, |start| start as f64).clamp(RATES.0, limit);
+        Self {
+            limit,
+            estimate,
+            gain: 1.0,
+            state: State::Startup,
+            startup: Some(Startup::default()),
+            measured: Measured::default(),
+            growth: Growth::default(),
+            overload: Overload::default(),
+            look: Look::default(),
+            rivalry: Rivalry::default(),
+            last_feedback: None,
+            last_limited: None,
+        }
+    }
+
+    /// Takes a feedback into account.
+    pub fn on_feedback(&mut self, sample: &FeedbackSample, now: Instant) {
+        let step = self.step(now);
+        let verdict = self.measured.on_feedback(sample, self.packet_time(), now);
+        if !sample.is_limited {
+            self.on_not_limited();
+            return;
+        }
+        self.freshen(now);
+        self.on_loss(verdict);
+        self.note_queue(sample.received_at);
+        if self.startup.is_some() {
+            self.start_up(now);
+        }
+        if self.startup.is_none() {
+            self.follow_queue(step, now);
+        }
+        self.look_at_empty_network(step, now);
+        self.estimate = self.estimate.clamp(RATES.0, self.limit);
+    }
+
+    /// What the path is to be paced at, in bytes per second.
+    #[must_use]
+    pub fn rate(&self) -> u64 {
+        (self.estimate * self.gain).clamp(RATES.0, self.limit) as u64
+    }
+
+    /// What the path can carry, as far as is known, in bytes per second: the rate without what is
+    /// left out or added to correct the queue.
+    #[must_use]
+    pub fn capacity(&self) -> u64 {
+        self.estimate as u64
+    }
+
+    /// Most bytes that may be on their way: what is sent in the round trip without queue, in the
+    /// time until feedback tells of it, and the queue that is tolerated. When a link gets slower at
+    /// once this, not the rate, bounds the queue.
+    #[must_use]
+    pub fn in_flight_cap(&self) -> u64 {
+        let rtt = self.measured.unloaded_rtt().as_secs_f64();
+        let told = rtt + self.measured.feedback_interval().as_secs_f64();
+        let time = match self.state {
+            // What is sent in that time at a rate that doubles every round trip.
+            State::Startup => (1.0 - (-told / rtt).exp2()) / LN_2 * rtt,
+            State::Drain => told + self.target().as_secs_f64(),
+            _ => told + self.threshold().as_secs_f64(),
+        };
+        let packets = (self.estimate * time / FULL_PACKET + SPARE_PACKETS).max(LEAST_PACKETS);
+        (packets * FULL_PACKET) as u64
+    }
+
+    /// The path works again after a time in which nothing arrived.
+    pub fn on_outage_end(&mut self, now: Instant) {
+        let delivered = self.delivered(Instant::ZERO).unwrap_or(0.0);
+        self.estimate = (self.estimate / 2.0).max(delivered.min(self.estimate));
+        self.gain = 1.0;
+        self.measured.delivery.clear();
+        self.overload = Overload::default();
+        self.growth = Growth { per_round: GROWTH.1 / 4.0, free_since: None };
+        self.last_feedback = Some(now);
+    }
+
+    /// The path leads elsewhere: everything is measured anew, from half of the rate.
+    pub fn restart(&mut self, now: Instant) {
+        let (limit, start) = (self.limit as u64, (self.estimate / 2.0) as u64);
+        *self = Self::new(Some(limit), Some(start));
+        self.last_feedback = Some(now);
+    }
+
+    /// Whether more stands in the network than is tolerated.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.own_queue() > self.threshold()
+    }
+
+    /// Whether it was ever found how much the path can carry.
+    #[must_use]
+    pub fn is_tested(&self) -> bool {
+        self.startup.is_none()
+    }
+
+    /// What the controller is doing.
+    #[must_use]
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    /// The queue that stands in the network, whoever filled it.
+    #[must_use]
+    pub fn queue_delay(&self) -> Duration {
+        self.measured.queue.total().unwrap_or_default()
+    }
+
+    /// The lowest round trip known; none before one was measured.
+    #[must_use]
+    pub fn base_rtt(&self) -> Option<Duration> {
+        self.measured.min_rtt()
+    }
+
+    /// The time that this feedback stands for. Over a silence no rate can be measured.
+    fn step(&mut self, now: Instant) -> Duration {
+        let last = self.last_feedback.replace(now).unwrap_or(now);
+        let step = now.saturating_since(last);
+        if step > LONGEST_STEP + self.measured.feedback_interval() * 3 + self.packet_time() {
+            self.measured.delivery.clear();
+            self.overload.standing_since = None;
+        }
+        step.min(LONGEST_STEP)
+    }
+
+    /// What arrives is a lower bound: what the application does not send says nothing.
+    fn on_not_limited(&mut self) {
+        if let Some(delivered) = self.delivered(Instant::ZERO) {
+            // A path that nothing has filled yet stays ahead of a sender that doubles.
+            let lead = if self.startup.is_some() { MOST_OVER_DELIVERY_STARTUP } else { 1.0 };
+            self.estimate = self.estimate.max(delivered * lead).min(self.limit);
+        }
+        self.state = State::NotLimited;
+        self.gain = 1.0;
+        self.growth.free_since = None;
+        self.overload = Overload { before_loss: self.overload.before_loss, ..Overload::default() };
+        self.look.cancel();
+        self.measured.queue.cancel_look();
+    }
+
+    /// The path is in demand, maybe for the first time in a while.
+    fn freshen(&mut self, now: Instant) {
+        if self.last_limited.is_some_and(|last| last + STALE_AFTER < now) {
+            self.estimate *= STALE_SHARE;
+            self.growth = Growth::default();
+        }
+        self.last_limited = Some(now);
+    }
+
+    fn on_loss(&mut self, verdict: Verdict) {
+        match verdict {
+            Verdict::Usual if self.measured.loss.is_limiting() => {}
+            Verdict::Usual => self.overload.before_loss = 0.0,
+            Verdict::Excess if self.queue_delay() > self.threshold() => self.on_full_queue(),
+            Verdict::Excess => {
+                self.overload.before_loss = self.overload.before_loss.max(self.estimate);
+                if let Some(delivered) = self.delivered(Instant::ZERO) {
+                    self.estimate = self.estimate.min(delivered * BELOW_POLICER);
+                }
+                self.startup = None;
+                self.growth = Growth::default();
+            }
+            Verdict::NotOurs => {
+                self.estimate = self.estimate.max(self.overload.before_loss);
+                self.overload.before_loss = 0.0;
+            }
+        }
+    }
+
+    /// A full queue drops: yield as senders do that know nothing but loss.
+    fn on_full_queue(&mut self) {
+        self.measured.loss.dismiss();
+        self.rivalry.on_drops();
+        if let Some(delivered) = self.delivered(Instant::ZERO) {
+            let kept = delivered.clamp(self.estimate / 2.0, self.estimate);
+            self.estimate = kept * BELOW_FULL_QUEUE;
+        }
+        self.growth = Growth::default();
+    }
+
+    fn note_queue(&mut self, received_at: Instant) {
+        let queue = self.own_queue();
+        if queue < self.target() / 2 {
+            self.overload.standing_since = None;
+        } else {
+            self.overload.standing_since.get_or_insert(received_at);
+        }
+        let is_over = queue > self.threshold();
+        self.overload.reports_over = if is_over { self.overload.reports_over + 1 } else { 0 };
+    }
+
+    fn start_up(&mut self, now: Instant) {
+        let Some(mut startup) = self.startup else { return };
+        self.state = State::Startup;
+        self.gain = 1.0;
+        let rtt = self.measured.unloaded_rtt();
+        let span = (rtt / 2).max(self.packet_time() * 4);
+        let delivered = self.measured.delivered_over(span, Instant::ZERO, self.packet_time());
+        let queue = self.measured.queue.own_latest().unwrap_or_default();
+        let round = rtt + self.measured.feedback_interval();
+        if startup.is_full(delivered, (queue, self.threshold()), round, now) {
+            self.estimate = delivered.unwrap_or(self.estimate / 2.0).min(self.estimate);
+            self.startup = None;
+            return;
+        }
+        self.startup = Some(startup);
+        if let Some(delivered) = delivered
+            && queue <= self.target()
+        {
+            self.estimate = self.estimate.max(delivered * MOST_OVER_DELIVERY_STARTUP);
+        }
+    }
+
+    /// CRUISE, HOLD and DRAIN, by the queue that stands.
+    fn follow_queue(&mut self, step: Duration, now: Instant) {
+        let (queue, target) = (self.own_queue(), self.target());
+        let is_draining = self.state == State::Drain && queue > target;
+        self.state = if self.overload.reports_over >= REPORTS_OVER || is_draining {
+            State::Drain
+        } else if self.overload.standing_since.is_some() {
+            State::Hold
+        } else {
+            State::Cruise
+        };
+        if queue < target {
+            self.grow(step, now);
+        } else {
+            self.adopt_delivery(step);
+        }
+        if queue > target * 3 / 2 {
+            self.try_whose_queue(now);
+        } else {
+            self.overload.trial = None;
+        }
+        let off = target.as_secs_f64() - self.own_queue().as_secs_f64();
+        let within = (self.round() * CORRECTION_ROUNDS).as_secs_f64();
+        let most = if self.measured.loss.is_limiting() { 0.0 } else { CORRECTION.1 };
+        self.gain = 1.0 + (off / within).clamp(CORRECTION.0, most);
+    }
+
+    fn grow(&mut self, step: Duration, now: Instant) {
+        if self.measured.loss.is_limiting() || self.look.is_on() {
+            return;
+        }
+        let round = self.round();
+        let rounds = step.as_secs_f64() / round.as_secs_f64();
+        if self.overload.standing_since.is_some() {
+            let grown = self.growth.per_round * (rounds / 4.0).exp2();
+            self.growth = Growth { per_round: grown.min(GROWTH_IN_HOLD), free_since: None };
+        } else if self.measured.queue.own_latest() >= Some(self.target()) {
+            return;
+        } else if now >= *self.growth.free_since.get_or_insert(now) + round {
+            self.growth.per_round = (self.growth.per_round * rounds.exp2()).min(GROWTH.1);
+        }
+        let grown = self.estimate * (1.0 + self.growth.per_round * rounds);
+        let delivered = self.delivered(Instant::ZERO).unwrap_or(self.estimate);
+        let most = self.measured.loss.before_usual(delivered) * MOST_OVER_DELIVERY;
+        self.estimate = grown.min(most).max(self.estimate);
+    }
+
+    /// While a queue stands, what arrives is what the path carries.
+    fn adopt_delivery(&mut self, step: Duration) {
+        self.growth = Growth::default();
+        let since = self.overload.standing_since.unwrap_or_default();
+        let Some(delivered) = self.delivered(since) else { return };
+        if self.state == State::Drain {
+            self.estimate = delivered.max(self.overload.trial.map_or(0.0, |trial| trial.least));
+        } else {
+            let weight = (step.as_secs_f64() / ADOPTION.as_secs_f64()).min(1.0);
+            let carried = self.measured.loss.before_usual(delivered);
+            self.estimate += (carried - self.estimate) * weight;
+        }
+    }
+
+    fn try_whose_queue(&mut self, now: Instant) {
+        let (round, target) = (self.round(), self.target());
+        let excess = self.own_queue().saturating_sub(target);
+        let delivered = self.delivered(Instant::ZERO).unwrap_or(self.estimate);
+        let fresh = DrainTrial::new(excess, delivered, self.estimate, now);
+        let trial = self.overload.trial.get_or_insert(fresh);
+        trial.on_report(excess, delivered, round, now);
+        let is_draining = self.state == State::Drain;
+        let Some(is_foreign) = trial.verdict(excess, is_draining, round, now) else { return };
+        let before = trial.delivered;
+        self.overload.trial = Some(fresh);
+        if is_foreign {
+            self.measured.queue.accept(target / 2);
+            self.estimate = self.estimate.max(before);
+            self.overload = Overload::default();
+            self.state = State::Hold;
+            if is_draining || self.queue_delay() > self.threshold() {
+                self.rivalry.on_foreign_queue(now);
+            }
+        }
+    }
+
+    fn look_at_empty_network(&mut self, step: Duration, now: Instant) {
+        if self.startup.is_some() || self.queue_delay() < EMPTY {
+            self.rivalry = Rivalry::default();
+            self.look.postpone();
+        }
+        if self.look.is_due(now) && self.state != State::Drain {
+            let (queue, packet, round) = (self.own_queue(), self.packet_time(), self.round());
+            self.look.begin(queue, packet, round * 2, now);
+            self.measured.queue.begin_look();
+        } else {
+            self.look.advance(step);
+        }
+        if self.look.take_end(now) {
+            let risen = self.measured.queue.end_look();
+            if risen > LEAST_TARGET && self.queue_delay() > self.threshold() {
+                self.rivalry.on_foreign_queue(now);
+            }
+        }
+        if self.look.is_draining() {
+            self.gain = look::GAIN;
+            self.state = State::Rebase;
+        }
+    }
+
+    /// Bytes per second that arrive, lately or since `since` on the receiver's clock.
+    fn delivered(&self, since: Instant) -> Option<f64> {
+        self.measured.delivered(since, self.packet_time())
+    }
+
+    fn own_queue(&self) -> Duration {
+        self.measured.queue.own().unwrap_or_default()
+    }
+
+    /// The queue that is kept: enough to be told from jitter and from the packet that is just being
+    /// sent, so that the path never runs empty; more beside a rival.
+    fn target(&self) -> Duration {
+        let least = LEAST_TARGET + self.measured.queue.jitter().min(MOST_JITTER) * 2;
+        least.max(self.packet_time().min(MOST_PACKET_TIME)) + self.rivalry.tolerance()
+    }
+
+    fn threshold(&self) -> Duration {
+        let is_short = self.measured.unloaded_rtt() < SHORT_RTT;
+        let least = if is_short { LEAST_THRESHOLD.0 } else { LEAST_THRESHOLD.1 };
+        least.max(self.target() * 2)
+    }
+
+    fn packet_time(&self) -> Duration {
+        Duration::from_secs_f64(FULL_PACKET / self.estimate)
+    }
+
+    /// The delay of the control loop: from a change of the rate until its effect is known.
+    fn round(&self) -> Duration {
+        self.measured.round(self.packet_time())
+    }
+}

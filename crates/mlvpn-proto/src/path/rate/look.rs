@@ -1,0 +1,104 @@
+//! When the queue is drained for a moment, so that the delay without it is not forgotten.
+
+use crate::time::{Duration, Instant};
+
+/// How long without a sight of the empty network until one is made.
+const EVERY: Duration = Duration::from_secs(4);
+/// The first comes soon after STARTUP: what was learned before was learned without load, and radio
+/// and switches delay a busy path more.
+const FIRST: Duration = Duration::from_millis(500);
+/// How much more than the queue is drained.
+const DEEPER: Duration = Duration::from_millis(2);
+/// Most queue that is drained for it.
+const MOST: Duration = Duration::from_millis(100);
+/// The share of the rate that is sent meanwhile.
+pub(super) const GAIN: f64 = 0.6;
+
+/// Looks at the empty network (RE-BASE).
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Look {
+    due: Option<Instant>,
+    /// Until when what arrives belongs to the look.
+    until: Option<Instant>,
+    /// Seconds of sending that are still to be left out.
+    to_skip: f64,
+    was_one: bool,
+}
+
+impl Look {
+    /// The network is empty anyway, or no look is wanted.
+    pub(super) fn postpone(&mut self) {
+        self.due = None;
+    }
+
+    /// Nobody sends enough for a queue.
+    pub(super) fn cancel(&mut self) {
+        *self = Self { was_one: self.was_one, ..Self::default() };
+    }
+
+    /// Whether one is to begin.
+    pub(super) fn is_due(&mut self, now: Instant) -> bool {
+        let pause = if self.was_one { EVERY } else { FIRST };
+        now >= *self.due.get_or_insert(now + pause)
+    }
+
+    /// One begins: `queue` is drained; its effect is over after `time`.
+    pub(super) fn begin(
+        &mut self,
+        queue: Duration,
+        packet: Duration,
+        time: Duration,
+        now: Instant,
+    ) {
+        self.to_skip = (queue.min(MOST) + DEEPER + packet).as_secs_f64();
+        self.until = Some(now + time);
+        self.due = Some(now + EVERY);
+        self.was_one = true;
+    }
+
+    /// Less was sent for `step`.
+    pub(super) fn advance(&mut self, step: Duration) {
+        if self.is_draining() {
+            self.to_skip -= step.as_secs_f64() * (1.0 - GAIN);
+        }
+    }
+
+    /// Whether less is to be sent.
+    pub(super) fn is_draining(&self) -> bool {
+        self.to_skip > 0.0
+    }
+
+    /// Whether a missing queue is our doing.
+    pub(super) fn is_on(&self) -> bool {
+        self.until.is_some()
+    }
+
+    /// Whether one just ended.
+    pub(super) fn take_end(&mut self, now: Instant) -> bool {
+        self.until.take_if(|until| now >= *until).is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_look_skips_the_queue_and_a_little_more() {
+        let ms = Duration::from_millis;
+        let mut look = Look::default();
+        assert!(!look.is_due(Instant::ZERO));
+        assert!(look.is_due(Instant::from_millis(500)));
+        look.begin(ms(3), ms(1), ms(60), Instant::from_millis(500));
+        let steps = (0..100).take_while(|_| {
+            look.advance(ms(1));
+            look.is_draining()
+        });
+        assert_eq!(steps.count(), 14, "6 ms at 40 % less");
+        assert!(!look.take_end(Instant::from_millis(559)));
+        assert!(look.take_end(Instant::from_millis(560)));
+        assert!(!look.is_on());
+        assert!(!look.is_due(Instant::from_millis(4_499)));
+        assert!(look.is_due(Instant::from_millis(4_500)));
+    }
+}

@@ -1,0 +1,114 @@
+//! What the feedback tells of a path.
+
+use super::delivery::DeliveryWindow;
+use super::loss::{LossTrend, Verdict};
+use super::standing::StandingQueue;
+use crate::time::{Duration, Instant};
+
+/// The round trip that is assumed before one was measured.
+pub(super) const ASSUMED_RTT: Duration = Duration::from_millis(50);
+/// The time over which a rate is measured, at least, and the least that counts beside the time of
+/// three packets.
+const RATE_SPAN: Duration = Duration::from_millis(100);
+const LEAST_RATE_SPAN: Duration = Duration::from_millis(25);
+/// A rate is measured over at least the time of so many packets.
+const SPAN_PACKETS: u32 = 8;
+/// The control loop is not slower than this for the sake of seeing several packets.
+const MOST_SEEING: Duration = Duration::from_millis(100);
+
+/// What a feedback says about one path, with what the sender knows itself.
+#[derive(Clone, Copy, Debug)]
+pub struct FeedbackSample {
+    /// Wire bytes that have arrived on the path, ever.
+    pub received_bytes: u64,
+    /// When the largest packet number arrived, on the receiver's clock.
+    pub received_at: Instant,
+    /// The lowest receive less send time since the last feedback, in µs; none without data.
+    pub lowest_transit: Option<i64>,
+    /// The latest round trip, if this feedback brought one.
+    pub rtt: Option<Duration>,
+    /// The lowest round trip known.
+    pub min_rtt: Option<Duration>,
+    /// Packets that are known to have arrived since the last feedback.
+    pub acked_packets: u64,
+    /// Packets that are known to be lost since the last feedback.
+    pub lost_packets: u64,
+    /// Packets waited for this path throughout the time since the last feedback.
+    pub is_limited: bool,
+    /// Bytes sent and not known to have arrived or be lost.
+    pub in_flight: u64,
+}
+
+/// All that is measured.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Measured {
+    pub(super) delivery: DeliveryWindow,
+    pub(super) queue: StandingQueue,
+    pub(super) loss: LossTrend,
+    /// The round trip, smoothed, without the queue that stands.
+    unloaded_rtt: Option<Duration>,
+    min_rtt: Option<Duration>,
+}
+
+impl Measured {
+    /// Takes a feedback into account; a packet takes `packet_time`. Tells what the losses mean.
+    pub(super) fn on_feedback(
+        &mut self,
+        sample: &FeedbackSample,
+        packet_time: Duration,
+        now: Instant,
+    ) -> Verdict {
+        self.delivery.on_report(sample.received_at, sample.received_bytes);
+        if let Some(transit) = sample.lowest_transit {
+            self.queue.on_report(transit, packet_time, now);
+        }
+        let known = [self.min_rtt, sample.rtt].into_iter().flatten().min();
+        self.min_rtt = sample.min_rtt.or(known);
+        if let (Some(rtt), Some(lowest)) = (sample.rtt, self.min_rtt) {
+            let unloaded = rtt.saturating_sub(self.queue.own().unwrap_or_default()).max(lowest);
+            let before = self.unloaded_rtt.unwrap_or(unloaded);
+            self.unloaded_rtt = Some((before * 7 + unloaded) / 8);
+        }
+        let round = self.round(packet_time);
+        self.loss.on_report(sample.acked_packets, sample.lost_packets, round, now)
+    }
+
+    /// Bytes per second that arrive, lately or since `since` on the receiver's clock.
+    pub(super) fn delivered(&self, since: Instant, packet_time: Duration) -> Option<f64> {
+        let span = RATE_SPAN.max(self.unloaded_rtt()).max(packet_time * SPAN_PACKETS);
+        self.delivered_over(span, since, packet_time)
+    }
+
+    /// As [`Self::delivered`], over another span.
+    pub(super) fn delivered_over(
+        &self,
+        span: Duration,
+        since: Instant,
+        packet_time: Duration,
+    ) -> Option<f64> {
+        let least = LEAST_RATE_SPAN.max(packet_time * 3).min(span);
+        self.delivery.rate(span, since, least)
+    }
+
+    /// The round trip without the queue that stands.
+    pub(super) fn unloaded_rtt(&self) -> Duration {
+        self.unloaded_rtt.unwrap_or(ASSUMED_RTT)
+    }
+
+    /// The lowest round trip known.
+    pub(super) fn min_rtt(&self) -> Option<Duration> {
+        self.min_rtt
+    }
+
+    /// How often the receiver tells, which is also how late it may do so.
+    pub(super) fn feedback_interval(&self) -> Duration {
+        let rtt = self.min_rtt.unwrap_or(ASSUMED_RTT);
+        (rtt / 3).clamp(Duration::from_millis(5), Duration::from_millis(50))
+    }
+
+    /// The delay of the control loop: from a change of the rate until its effect is known.
+    pub(super) fn round(&self, packet_time: Duration) -> Duration {
+        let seeing = self.queue.recent_span(packet_time).min(MOST_SEEING);
+        self.unloaded_rtt() + self.feedback_interval() + seeing
+    }
+}

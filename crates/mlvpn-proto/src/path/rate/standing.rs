@@ -1,0 +1,204 @@
+//! How much queue stands in the network, from one-way delays with an unknown constant offset.
+
+use std::collections::VecDeque;
+
+use crate::time::{Duration, Instant};
+
+/// How long the lowest delay is believed. Longer makes it less likely that a standing queue is
+/// taken for the base; shorter bounds the drift of the clocks: 100 ppm in 15 s are 1.5 ms.
+const BASE_WINDOW: Duration = Duration::from_secs(15);
+/// The base window is kept in slots of this length.
+const SLOT: Duration = Duration::from_secs(1);
+/// Bounds of the time over which the lowest delay counts as the delay now.
+const RECENT: (Duration, Duration) = (Duration::from_millis(15), Duration::from_millis(40));
+/// Most of the delay above the base that is accepted as somebody else's.
+const MAX_FOREIGN_MICROS: i64 = 100_000;
+/// Gain of the jitter's average.
+const JITTER_GAIN: f64 = 1.0 / 16.0;
+
+/// The queue that stands in the network.
+///
+/// All delays are in µs and relative: receive time less send time, on two clocks.
+#[derive(Clone, Debug, Default)]
+pub(super) struct StandingQueue {
+    /// The lowest delay of each slot.
+    slots: VecDeque<(Instant, i64)>,
+    recent: VecDeque<(Instant, i64)>,
+    /// What counts as an empty queue because our sending less did not lower it.
+    floor: Option<i64>,
+    /// The lowest delay since a look at the empty network began.
+    lowest_in_look: Option<i64>,
+    /// The two delays before the latest.
+    history: [Option<i64>; 2],
+    jitter: f64,
+}
+
+impl StandingQueue {
+    /// The lowest delay since the last report was `transit` µs; a packet takes `packet_time`.
+    pub(super) fn on_report(&mut self, transit: i64, packet_time: Duration, now: Instant) {
+        self.on_jitter(transit);
+        self.expire(now);
+        match self.slots.back_mut() {
+            Some((from, lowest)) if now < *from + SLOT => *lowest = (*lowest).min(transit),
+            _ => self.slots.push_back((now, transit)),
+        }
+        self.recent.push_back((now, transit));
+        let span = self.recent_span(packet_time);
+        while self.recent.len() > 1 && self.recent[0].0 + span < now {
+            self.recent.pop_front();
+        }
+        self.lowest_in_look = self.lowest_in_look.map(|lowest| lowest.min(transit));
+        let latest = self.latest().unwrap_or(transit);
+        self.floor = self.floor.map(|floor| floor.min(latest));
+    }
+
+    /// Over how long the lowest delay is taken: as long as it takes to see through the jitter, and
+    /// to see three packets.
+    pub(super) fn recent_span(&self, packet_time: Duration) -> Duration {
+        let seen = RECENT.0 + self.jitter() * 8;
+        seen.min(RECENT.1).max(packet_time * 3)
+    }
+
+    /// The queue now, whoever filled it; none before there was a report.
+    pub(super) fn total(&self) -> Option<Duration> {
+        Some(micros(self.latest()? - self.base()?))
+    }
+
+    /// The queue now that is ours, as far as is known.
+    pub(super) fn own(&self) -> Option<Duration> {
+        Some(micros(self.latest()? - self.accepted()?))
+    }
+
+    /// What [`Self::own`] was in the latest report alone: sooner, and with the jitter in it.
+    pub(super) fn own_latest(&self) -> Option<Duration> {
+        Some(micros(self.history[1]? - self.accepted()?))
+    }
+
+    /// The part of the delay that varies from report to report, without what merely rises or falls.
+    pub(super) fn jitter(&self) -> Duration {
+        Duration::from_micros(self.jitter as u64)
+    }
+
+    /// The queue that stands now is not ours, but for `own` of it: it did not get shorter when we
+    /// sent less.
+    pub(super) fn accept(&mut self, own: Duration) {
+        if let (Some(latest), Some(base)) = (self.latest(), self.base()) {
+            let floor = latest - own.as_micros() as i64;
+            self.floor = Some(floor.min(base + MAX_FOREIGN_MICROS));
+        }
+    }
+
+    /// From now on so little is sent that our queue will be gone.
+    pub(super) fn begin_look(&mut self) {
+        self.lowest_in_look = Some(i64::MAX);
+    }
+
+    /// More is sent again, before the look had its effect.
+    pub(super) fn cancel_look(&mut self) {
+        self.lowest_in_look = None;
+    }
+
+    /// Our queue was gone at some time since the look began: what stood even then is not ours.
+    /// Returns by how much that is more than what was known not to be.
+    pub(super) fn end_look(&mut self) -> Duration {
+        let Some(lowest) = self.lowest_in_look.take().filter(|&lowest| lowest < i64::MAX) else {
+            return Duration::ZERO;
+        };
+        let before = self.accepted().unwrap_or(lowest);
+        self.floor = Some(lowest);
+        micros(lowest - before)
+    }
+
+    fn accepted(&self) -> Option<i64> {
+        let base = self.base()?;
+        Some(self.floor.map_or(base, |floor| floor.clamp(base, base + MAX_FOREIGN_MICROS)))
+    }
+
+    fn base(&self) -> Option<i64> {
+        self.slots.iter().map(|&(_, lowest)| lowest).min()
+    }
+
+    fn latest(&self) -> Option<i64> {
+        self.recent.iter().map(|&(_, transit)| transit).min()
+    }
+
+    fn expire(&mut self, now: Instant) {
+        while self.slots.front().is_some_and(|&(from, _)| from + BASE_WINDOW < now) {
+            self.slots.pop_front();
+        }
+    }
+
+    /// The mean distance of a delay from the middle of its neighbours, which a queue that grows
+    /// steadily leaves at 0.
+    fn on_jitter(&mut self, transit: i64) {
+        if let [Some(first), Some(middle)] = self.history {
+            let distance = (middle * 2 - first - transit).abs() as f64 / 2.0;
+            self.jitter += (distance.min(40_000.0) - self.jitter) * JITTER_GAIN;
+        }
+        self.history = [self.history[1], Some(transit)];
+    }
+}
+
+fn micros(signed: i64) -> Duration {
+    Duration::from_micros(u64::try_from(signed).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    fn feed(queue: &mut StandingQueue, from_ms: u64, transits: impl IntoIterator<Item = i64>) {
+        for (n, transit) in (0..).zip(transits) {
+            queue.on_report(transit, MS, Instant::from_millis(from_ms + n * 10));
+        }
+    }
+
+    #[test]
+    fn the_offset_of_the_clocks_cancels() {
+        for offset in [-1_000_000_000, 0, 77_777_777] {
+            let mut queue = StandingQueue::default();
+            feed(&mut queue, 0, [offset, offset + 9_000, offset + 9_000, offset + 9_000]);
+            assert_eq!(queue.total(), Some(MS * 9));
+        }
+    }
+
+    #[test]
+    fn a_queue_that_grows_steadily_is_not_jitter() {
+        let mut queue = StandingQueue::default();
+        feed(&mut queue, 0, (0..100).map(|n| n * 700));
+        assert_eq!(queue.jitter(), Duration::ZERO);
+        feed(&mut queue, 1_000, (0..100).map(|n| n % 2 * 4_000));
+        assert!(queue.jitter() > MS * 3, "{:?}", queue.jitter());
+    }
+
+    #[test]
+    fn what_is_accepted_is_given_back_when_the_delay_falls() {
+        let mut queue = StandingQueue::default();
+        feed(&mut queue, 0, [0]);
+        feed(&mut queue, 100, [50_000; 10]);
+        queue.accept(MS);
+        assert_eq!((queue.total(), queue.own()), (Some(MS * 50), Some(MS)));
+        feed(&mut queue, 300, [20_000]);
+        feed(&mut queue, 400, [50_000; 10]);
+        assert_eq!(queue.own(), Some(MS * 30));
+    }
+
+    #[test]
+    fn no_more_than_a_tenth_of_a_second_is_accepted() {
+        let mut queue = StandingQueue::default();
+        feed(&mut queue, 0, [0]);
+        feed(&mut queue, 100, [300_000; 10]);
+        queue.accept(MS);
+        assert_eq!(queue.own(), Some(MS * 200));
+    }
+
+    #[test]
+    fn the_base_is_forgotten_after_fifteen_seconds() {
+        let mut queue = StandingQueue::default();
+        feed(&mut queue, 0, [0]);
+        feed(&mut queue, 100, vec![5_000; 2_000]);
+        assert_eq!(queue.total(), Some(Duration::ZERO));
+    }
+}

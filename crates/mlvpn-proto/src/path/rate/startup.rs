@@ -1,0 +1,75 @@
+//! When a path that is sent on faster and faster is full.
+
+use crate::time::{Duration, Instant};
+
+/// Rounds without [`FULL_GROWTH`] after which nothing more is expected.
+const FLAT_ROUNDS: u32 = 3;
+/// Growth of what arrives in a round that shows that there is room.
+const FULL_GROWTH: f64 = 1.25;
+/// Reports with a queue after which the path is full, unless one tells of twice the queue.
+const REPORTS_OVER: u32 = 2;
+
+/// The end of STARTUP: a queue, or what arrives does not grow any more.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Startup {
+    /// Most bytes per second that arrived.
+    best: f64,
+    flat_rounds: u32,
+    reports_over: u32,
+    round_ends: Instant,
+}
+
+impl Startup {
+    /// Whether the path is full, given what arrives, the queue in the latest report, the queue that
+    /// is too much, and how long it takes until more sent is more arrived.
+    pub(super) fn is_full(
+        &mut self,
+        delivered: Option<f64>,
+        (queue, threshold): (Duration, Duration),
+        round: Duration,
+        now: Instant,
+    ) -> bool {
+        if let Some(delivered) = delivered
+            && now >= self.round_ends
+        {
+            self.round_ends = now + round;
+            let is_flat = delivered < self.best * FULL_GROWTH;
+            self.flat_rounds = if is_flat { self.flat_rounds + 1 } else { 0 };
+            self.best = self.best.max(delivered);
+        }
+        self.reports_over = if queue > threshold { self.reports_over + 1 } else { 0 };
+        self.flat_rounds >= FLAT_ROUNDS
+            || self.reports_over >= REPORTS_OVER
+            || queue > threshold * 2
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn a_path_is_full_when_a_queue_stands() {
+        let mut startup = Startup::default();
+        let mut is_full =
+            |queue| startup.is_full(None, (MS * queue, MS * 10), MS * 50, Instant::ZERO);
+        assert!(!is_full(11));
+        assert!(!is_full(3), "a single report may be jitter");
+        assert!(!is_full(11));
+        assert!(is_full(11));
+        assert!(is_full(21));
+    }
+
+    #[test]
+    fn a_path_is_full_when_three_rounds_bring_no_more() {
+        let mut startup = Startup::default();
+        let mut is_full = |ms, delivered| {
+            startup.is_full(Some(delivered), (MS, MS * 10), MS * 50, Instant::from_millis(ms))
+        };
+        let rates = [100.0, 150.0, 190.0, 200.0, 200.0, 210.0];
+        let full: Vec<_> = (1..).zip(rates).map(|(n, rate)| is_full(n * 50, rate)).collect();
+        assert_eq!(full, [false, false, false, false, false, true]);
+    }
+}

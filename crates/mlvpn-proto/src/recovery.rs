@@ -1,0 +1,291 @@
+//! Lost packets sent again on another path, before their receiver gives them up.
+//!
+//! A packet lost on a radio link is no news for the flow in it: it is repaired within a round trip of
+//! the fastest path. What is not repaired in time is given up, and the receiver told, so that it
+//! waits for nothing.
+
+use std::collections::VecDeque;
+
+use crate::id::PathId;
+use crate::time::{Duration, Instant};
+use crate::wire::v2::{Lane, LaneSeq};
+
+/// How often a packet is sent again.
+const MAX_TRIES: u8 = 3;
+/// How old a packet may be when it is sent again, beside one and a half round trips of the path that
+/// lost it: the receiver holds nothing for longer than 150 ms.
+const PATIENCE: Duration = Duration::from_millis(120);
+/// Of the bytes sent, so many may be sent again: more loss than that is congestion.
+const SHARE: f64 = 0.10;
+/// Bytes that may be sent again at once, whatever was sent before: a burst of loss.
+const BURST: f64 = 128.0 * 1024.0;
+/// Packets that wait to be sent again.
+const MAX_WAITING: usize = 8_192;
+/// Numbers given up that the receiver has not been told.
+const MAX_SKIPS: usize = 8_192;
+
+/// An inner packet that was sent, kept until it is known to have arrived.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parcel {
+    /// Its lane.
+    pub lane: Lane,
+    /// Its number there.
+    pub seq: u64,
+    /// The packet.
+    pub bytes: Vec<u8>,
+    /// When it was sent first.
+    pub first_sent: Instant,
+    /// How often it was sent again.
+    pub tries: u8,
+    /// Whether its flow keeps no queue: it is sent again before others.
+    pub is_sparse: bool,
+}
+
+/// Packets that wait to be sent again, and numbers that were given up.
+#[derive(Debug)]
+pub struct Recovery {
+    sparse: VecDeque<Lost>,
+    bulk: VecDeque<Lost>,
+    skips: VecDeque<(Lane, u64)>,
+    /// Bytes that may be sent again.
+    credit: f64,
+    stats: RecoveryStats,
+}
+
+#[derive(Debug)]
+struct Lost {
+    parcel: Parcel,
+    /// The path that lost it.
+    by: PathId,
+    until: Instant,
+}
+
+/// What became of lost packets.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct RecoveryStats {
+    /// Sent again.
+    pub resent: u64,
+    /// Given up: too old, or lost too often.
+    pub given_up: u64,
+}
+
+/// Packets that will not come any more.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Skip {
+    /// Their lane.
+    pub lane: Lane,
+    /// The number of the first of them.
+    pub first: LaneSeq,
+    /// How many there are.
+    pub count: u16,
+}
+
+impl Default for Recovery {
+    fn default() -> Self {
+        Self {
+            sparse: VecDeque::new(),
+            bulk: VecDeque::new(),
+            skips: VecDeque::new(),
+            credit: BURST,
+            stats: RecoveryStats::default(),
+        }
+    }
+}
+
+impl Recovery {
+    /// `len` bytes of new data were sent.
+    pub fn on_sent(&mut self, len: usize) {
+        self.credit = (self.credit + SHARE * len as f64).min(BURST);
+    }
+
+    /// The path `by`, whose round trip is `rtt`, lost a packet. Returns its buffer when it is given up
+    /// at once.
+    pub fn on_lost(
+        &mut self,
+        mut parcel: Parcel,
+        by: PathId,
+        rtt: Duration,
+        now: Instant,
+    ) -> Option<Vec<u8>> {
+        let until = parcel.first_sent + PATIENCE + rtt * 3 / 2;
+        let is_full = self.sparse.len() + self.bulk.len() >= MAX_WAITING;
+        if parcel.tries >= MAX_TRIES || until <= now || is_full {
+            return Some(self.give_up(parcel));
+        }
+        parcel.tries += 1;
+        let queue = if parcel.is_sparse { &mut self.sparse } else { &mut self.bulk };
+        queue.push_back(Lost { parcel, by, until });
+        None
+    }
+
+    /// What was on its way on `by`, which fell silent, is sent again, whatever its share of what was
+    /// sent: the caller bounds it.
+    pub fn reinject(&mut self, parcel: Parcel, by: PathId, rtt: Duration, now: Instant) {
+        self.credit += parcel.bytes.len() as f64;
+        let queue = if parcel.is_sparse { &mut self.sparse } else { &mut self.bulk };
+        queue.push_back(Lost { parcel, by, until: now + PATIENCE + rtt * 3 / 2 });
+    }
+
+    /// Whether something waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.sparse.is_empty() && self.bulk.is_empty()
+    }
+
+    /// Whether something waits that `path` may carry; `has_others` tells whether there are paths to
+    /// choose from.
+    #[must_use]
+    pub fn has_for(&self, path: PathId, has_others: bool) -> bool {
+        let may = |lost: &Lost| !has_others || lost.by != path;
+        self.sparse.iter().chain(&self.bulk).any(may)
+    }
+
+    /// The next packet to send again on `path`, if it is at most `max_len` bytes long: one that
+    /// another path lost, where there are others.
+    pub fn pop(
+        &mut self,
+        path: PathId,
+        has_others: bool,
+        accepts: impl Fn(usize) -> bool,
+    ) -> Option<Parcel> {
+        if self.credit <= 0.0 {
+            return None;
+        }
+        let Self { sparse, bulk, credit, stats, .. } = self;
+        let may =
+            |lost: &Lost| (!has_others || lost.by != path) && accepts(lost.parcel.bytes.len());
+        let queue = [sparse, bulk].into_iter().find(|queue| queue.iter().any(may))?;
+        let at = queue.iter().position(may)?;
+        let lost = queue.remove(at)?;
+        *credit -= lost.parcel.bytes.len() as f64;
+        stats.resent += 1;
+        Some(lost.parcel)
+    }
+
+    /// Gives up what is too old; the buffers go to `freed`.
+    pub fn handle_timeout(&mut self, now: Instant, freed: &mut Vec<Vec<u8>>) {
+        for is_sparse in [true, false] {
+            let queue = if is_sparse { &mut self.sparse } else { &mut self.bulk };
+            let mut kept = VecDeque::with_capacity(queue.len());
+            let mut expired = Vec::new();
+            for lost in std::mem::take(queue) {
+                if lost.until > now { kept.push_back(lost) } else { expired.push(lost.parcel) }
+            }
+            *queue = kept;
+            freed.extend(expired.into_iter().map(|parcel| self.give_up(parcel)));
+        }
+    }
+
+    /// When the oldest that waits is to be given up.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.sparse.iter().chain(&self.bulk).map(|lost| lost.until).min()
+    }
+
+    /// Gives up a packet that is not to be sent again; returns its buffer.
+    pub fn give_up(&mut self, parcel: Parcel) -> Vec<u8> {
+        self.stats.given_up += 1;
+        if self.skips.len() < MAX_SKIPS {
+            self.skips.push_back((parcel.lane, parcel.seq));
+        }
+        parcel.bytes
+    }
+
+    /// Numbers that the receiver is to be told of, neighbours together.
+    pub fn poll_skip(&mut self) -> Option<Skip> {
+        let (lane, first) = self.skips.pop_front()?;
+        let mut count = 1;
+        while count < u16::MAX && self.skips.front() == Some(&(lane, first + u64::from(count))) {
+            self.skips.pop_front();
+            count += 1;
+        }
+        Some(Skip { lane, first: LaneSeq::of(first), count })
+    }
+
+    /// Whether the receiver is to be told of anything.
+    #[must_use]
+    pub fn has_skips(&self) -> bool {
+        !self.skips.is_empty()
+    }
+
+    /// Counters.
+    #[must_use]
+    pub fn stats(&self) -> RecoveryStats {
+        self.stats
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RTT: Duration = Duration::from_millis(20);
+
+    fn path(number: u8) -> PathId {
+        PathId::new(number).unwrap()
+    }
+
+    fn parcel(seq: u64, is_sparse: bool) -> Parcel {
+        Parcel {
+            lane: Lane::default(),
+            seq,
+            bytes: vec![0; 100],
+            first_sent: Instant::from_secs(1),
+            tries: 0,
+            is_sparse,
+        }
+    }
+
+    #[test]
+    fn a_lost_packet_is_sent_again_on_another_path_and_sparse_ones_first() {
+        let mut recovery = Recovery::default();
+        let now = Instant::from_millis(1_020);
+        assert_eq!(recovery.on_lost(parcel(1, false), path(0), RTT, now), None);
+        assert_eq!(recovery.on_lost(parcel(2, true), path(0), RTT, now), None);
+        assert!(!recovery.has_for(path(0), true) && recovery.has_for(path(0), false));
+        assert_eq!(recovery.pop(path(0), true, |_| true), None);
+        assert_eq!(recovery.pop(path(1), true, |_| false), None, "does not fit");
+        let seqs = [(); 2].map(|()| recovery.pop(path(1), true, |_| true).unwrap().seq);
+        assert_eq!(seqs, [2, 1]);
+        assert_eq!(recovery.stats(), RecoveryStats { resent: 2, given_up: 0 });
+    }
+
+    #[test]
+    fn what_is_too_old_or_was_lost_too_often_is_given_up_and_told_of() {
+        let mut recovery = Recovery::default();
+        let now = Instant::from_millis(1_020);
+        for seq in [7, 8, 9] {
+            assert_eq!(recovery.on_lost(parcel(seq, false), path(0), RTT, now), None);
+        }
+        let often = Parcel { tries: MAX_TRIES, ..parcel(30, false) };
+        assert!(recovery.on_lost(often, path(0), RTT, now).is_some());
+        let deadline = recovery.poll_timeout().unwrap();
+        assert_eq!(deadline, Instant::from_millis(1_150));
+        let mut freed = Vec::new();
+        recovery.handle_timeout(deadline, &mut freed);
+        assert_eq!(freed.len(), 3);
+        let skip = |first, count| Skip { lane: Lane::default(), first: LaneSeq::of(first), count };
+        assert_eq!(recovery.poll_skip(), Some(skip(30, 1)));
+        assert_eq!(recovery.poll_skip(), Some(skip(7, 3)));
+        assert_eq!(recovery.poll_skip(), None);
+        assert_eq!(recovery.stats().given_up, 4);
+    }
+
+    #[test]
+    fn no_more_than_a_tenth_is_sent_again() {
+        let mut recovery = Recovery::default();
+        let now = Instant::from_millis(1_020);
+        let mut resent = 0;
+        for seq in 0..100_000u64 {
+            recovery.on_sent(100);
+            if seq % 2 == 0 {
+                let _ = recovery.on_lost(parcel(seq, false), path(0), RTT, now);
+            }
+            if recovery.pop(path(1), true, |_| true).is_some() {
+                resent += 1;
+            }
+        }
+        let burst = (BURST / 100.0) as u64;
+        assert!((10_000..10_002 + burst).contains(&resent), "{resent}");
+    }
+}

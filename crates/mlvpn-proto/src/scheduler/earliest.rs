@@ -1,0 +1,403 @@
+//! Which path takes the next packet of a lane: the one on which it arrives first.
+//!
+//! A lane without a standing queue goes over the path of earliest arrival, as a whole. A backlogged lane
+//! is pinned to its fastest path; a slower one helps when the lane's tail would otherwise come later
+//! still (ECF, Lim et al., `CoNEXT` 2017). When that has held for a while the lane is striped: every
+//! path of the striping set takes its packets, and from then on its sender may be told to slow down.
+//!
+//! Striping makes the slowest path's delay the flow's own. A sender that makes less of that than it
+//! made of one path (its window does not grow, or it believes in its smallest round trip) gets its one
+//! path back, and is left alone for a while.
+
+use crate::id::PathId;
+use crate::queue::{CodelParams, LaneView};
+use crate::time::{Duration, Instant};
+use crate::wire::v2::Lane;
+
+/// How long the slower path must have been of use until the lane is striped.
+const STRIPE_AFTER: Duration = Duration::from_millis(5);
+/// Paths further than this behind the fastest do not take part in striping.
+const MAX_SPREAD_MICROS: f64 = 150_000.0;
+/// Nor do those with less than this share of all paths' rate, or more loss than that.
+const MIN_RATE_SHARE: f64 = 0.03;
+const MAX_LOSS: f64 = 0.10;
+/// A sparse lane changes its path only for a gain of more than this much and this share.
+const STICKY_MICROS: f64 = 2_000.0;
+const STICKY_SHARE: f64 = 0.20;
+/// What repairing a loss costs, beside a round trip of the fastest path.
+const REPAIR_MICROS: f64 = 10_000.0;
+/// A lane's rate is measured over this time.
+const RATE_WINDOW: Duration = Duration::from_millis(250);
+/// A striped lane that takes less than this share of what one path would give it needs no striping.
+const NEEDS_STRIPING: f64 = 0.8;
+/// So many windows in a row.
+const CALM_WINDOWS: u32 = 2;
+/// A striped lane must make at least this much of what it made before, after so many of the slowest
+/// path's round trips and at least this time.
+const TRIAL_SHARE: f64 = 0.95;
+const TRIAL_ROUNDS: u32 = 4;
+const TRIAL_TIME: Duration = Duration::from_millis(600);
+/// How long a lane is left whole after a trial that failed: doubling.
+const FIRST_PAUSE: Duration = Duration::from_secs(10);
+const MAX_PAUSES: u32 = 5;
+/// A lane that sent nothing for this long is a new one.
+const FORGET_AFTER: Duration = Duration::from_secs(30);
+/// What CUBIC needs of queue to keep a link full after it cut its window to 0.7, as a share of the
+/// round trip (RFC 9438 section 4.6: 0.3 / 0.7 = 0.43).
+const TARGET_SHARE: f64 = 0.4;
+const LEAST_TARGET: Duration = Duration::from_millis(5);
+const LEAST_INTERVAL: Duration = Duration::from_millis(100);
+
+/// A path as the scheduler sees it. Times are in microseconds.
+#[derive(Clone, Copy, Debug)]
+pub struct PathView {
+    /// Which.
+    pub id: PathId,
+    /// How long until its pacer opens, from now.
+    pub opens_in: f64,
+    /// Bytes per second.
+    pub rate: f64,
+    /// One-way delay, relative to an offset that all paths have in common.
+    pub delay: f64,
+    /// Its deviation.
+    pub deviation: f64,
+    /// Share of packets that are lost, 0 to 1.
+    pub loss: f64,
+    /// What the user's preference is worth.
+    pub cost: f64,
+    /// Smoothed round trip.
+    pub rtt: f64,
+    /// The largest packet that fits.
+    pub max_packet: usize,
+    /// As much is on the way as may be.
+    pub is_full: bool,
+    /// Its rate is not known yet: only what it is given will tell.
+    pub is_untested: bool,
+}
+
+impl PathView {
+    /// When `bytes` arrive that are sent on it next, on the path's own clock.
+    fn arrival(&self, bytes: f64, fastest_rtt: f64) -> f64 {
+        let queue = if self.is_full { self.rtt / 2.0 } else { 0.0 };
+        let repair = self.loss * (fastest_rtt + REPAIR_MICROS);
+        self.opens_in.max(queue) + 1e6 * bytes / self.rate + self.delay + repair + self.cost
+    }
+}
+
+/// What is to be done with a lane's head on a path.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Choice {
+    /// It goes over this path; CoDel acts on the lane if it may.
+    Take(Option<CodelParams>),
+    /// It waits for another path, or for a longer queue.
+    Wait,
+    /// It fits no path.
+    TooBig,
+}
+
+/// The plans of all lanes.
+#[derive(Debug)]
+pub struct Earliest {
+    lanes: Vec<Option<Box<Plan>>>,
+    /// Backlogged lanes pinned to each path, counted a moment ago.
+    pinned: [u32; PathId::COUNT],
+    counted_at: Instant,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Plan {
+    mode: Mode,
+    path: PathId,
+    last_sent: Instant,
+    meter: Meter,
+    /// Since when a slower path would be of use.
+    helped_since: Option<Instant>,
+    pauses: u32,
+    whole_until: Option<Instant>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Mode {
+    Pinned,
+    Striped(Striping),
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Striping {
+    since: Instant,
+    /// Bytes per second that the lane made before.
+    rate_before: f64,
+    calm_windows: u32,
+    has_passed: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Meter {
+    start: Instant,
+    bytes: f64,
+    rate: f64,
+    /// Whether the lane's queue was seen empty in the window.
+    was_empty: bool,
+}
+
+impl Default for Earliest {
+    fn default() -> Self {
+        Self {
+            lanes: std::iter::repeat_with(|| None).take(Lane::COUNT).collect(),
+            pinned: [0; PathId::COUNT],
+            counted_at: Instant::ZERO,
+        }
+    }
+}
+
+impl Earliest {
+    /// Counts the backlogged lanes of each path, if that was not done a moment ago.
+    pub fn count<'a>(&mut self, waiting: impl Iterator<Item = LaneView<'a>>, now: Instant) {
+        const COUNT_EVERY: Duration = Duration::from_millis(5);
+        if now.saturating_since(self.counted_at) < COUNT_EVERY {
+            return;
+        }
+        self.counted_at = now;
+        self.pinned = [0; PathId::COUNT];
+        for view in waiting.filter(|view| !view.is_sparse) {
+            if let Some(plan) = &self.lanes[view.lane.slot()] {
+                self.pinned[plan.path.slot()] += 1;
+            }
+        }
+    }
+
+    /// What is to be done with the head of `lane` on `path`, which can send now. `paths` are those that
+    /// may carry data.
+    pub fn choose(
+        &mut self,
+        lane: &LaneView<'_>,
+        path: PathId,
+        paths: &[PathView],
+        now: Instant,
+    ) -> Choice {
+        let len = lane.head.len();
+        let fits = |view: &&PathView| view.max_packet >= len;
+        let Some(own) = paths.iter().find(|view| view.id == path).filter(fits) else {
+            return if paths.iter().any(|view| fits(&view)) {
+                Choice::Wait
+            } else {
+                Choice::TooBig
+            };
+        };
+        let fastest_rtt = paths.iter().map(|view| view.rtt).fold(f64::INFINITY, f64::min);
+        if paths.iter().filter(fits).count() == 1 {
+            self.plan(lane.lane, path, now).path = path;
+            return Choice::Take(Some(codel([own].into_iter(), len)));
+        }
+        let pinned = self.pinned;
+        let plan = self.plan(lane.lane, path, now);
+        plan.review(lane, paths, &pinned, now);
+        if let Mode::Striped(_) = plan.mode {
+            let set = StripeSet::of(paths);
+            let is_in = set.has(own) || !paths.iter().filter(fits).any(|view| set.has(view));
+            let striped = paths.iter().filter(|view| set.has(view));
+            return if is_in { Choice::Take(Some(codel(striped, len))) } else { Choice::Wait };
+        }
+        let is_quiet = lane.is_sparse || lane.packets <= 2;
+        let shared =
+            |view: &PathView| if is_quiet { 1.0 } else { 1.0 + f64::from(pinned[view.id.slot()]) };
+        let arrival = |view: &PathView| {
+            let caution = view.deviation;
+            view.arrival(len as f64 * shared(view), fastest_rtt) + caution
+        };
+        let best = paths.iter().filter(fits).min_by(|a, b| arrival(a).total_cmp(&arrival(b)));
+        let best = best.expect("the own path fits");
+        if is_quiet {
+            plan.stick(paths, best, arrival, len);
+            return if plan.path == path { Choice::Take(None) } else { Choice::Wait };
+        }
+        if !paths.iter().filter(fits).any(|view| view.id == plan.path) {
+            plan.path = best.id;
+        }
+        plan.help(lane, own, paths, &pinned, now)
+    }
+
+    /// A packet of the lane was sent; `is_last` tells whether its queue is empty now.
+    pub fn on_sent(&mut self, lane: Lane, len: usize, is_last: bool, now: Instant) {
+        if let Some(plan) = &mut self.lanes[lane.slot()] {
+            plan.last_sent = now;
+            plan.meter.bytes += len as f64;
+            plan.meter.was_empty |= is_last;
+        }
+    }
+
+    fn plan(&mut self, lane: Lane, path: PathId, now: Instant) -> &mut Plan {
+        let slot = &mut self.lanes[lane.slot()];
+        let is_old = |plan: &Plan| now.saturating_since(plan.last_sent) > FORGET_AFTER;
+        if slot.as_deref().is_some_and(is_old) {
+            *slot = None;
+        }
+        slot.get_or_insert_with(|| Box::new(Plan::new(path, now)))
+    }
+
+    /// How many lanes are striped, and how many have a plan.
+    #[must_use]
+    pub fn striped(&self) -> usize {
+        let is_striped = |plan: &&Box<Plan>| matches!(plan.mode, Mode::Striped(_));
+        self.lanes.iter().flatten().filter(is_striped).count()
+    }
+}
+
+impl Plan {
+    fn new(path: PathId, now: Instant) -> Self {
+        Self {
+            mode: Mode::Pinned,
+            path,
+            last_sent: now,
+            meter: Meter { start: now, bytes: 0.0, rate: 0.0, was_empty: true },
+            helped_since: None,
+            pauses: 0,
+            whole_until: None,
+        }
+    }
+
+    /// The sparse lane's path is the best one, unless the gain is too small.
+    fn stick(
+        &mut self,
+        paths: &[PathView],
+        best: &PathView,
+        arrival: impl Fn(&PathView) -> f64,
+        _len: usize,
+    ) {
+        let Some(present) = paths.iter().find(|view| view.id == self.path) else {
+            self.path = best.id;
+            return;
+        };
+        let gain = arrival(present) - arrival(best);
+        let delay = present.rtt / 2.0;
+        if gain > STICKY_MICROS.max(STICKY_SHARE * delay) {
+            self.path = best.id;
+        }
+    }
+
+    /// A backlogged lane on one path: whether `own` may take its head.
+    fn help(
+        &mut self,
+        lane: &LaneView<'_>,
+        own: &PathView,
+        paths: &[PathView],
+        pinned: &[u32; PathId::COUNT],
+        now: Instant,
+    ) -> Choice {
+        let is_whole = self.whole_until.is_some_and(|until| now < until);
+        let pinned_path = paths.iter().find(|view| view.id == self.path);
+        let Some(first) = pinned_path else { return Choice::Wait };
+        let set = StripeSet::of(paths);
+        if own.id == self.path {
+            let has_help = paths.iter().any(|view| view.id != self.path && set.has(view));
+            let is_alone = is_whole || !has_help;
+            return Choice::Take(is_alone.then(|| codel([first].into_iter(), lane.head.len())));
+        }
+        if is_whole || !set.has(own) {
+            return Choice::Wait;
+        }
+        let lanes = f64::from(pinned[first.id.slot()].max(1));
+        let wait = 1e6 * lane.bytes as f64 * lanes / first.rate;
+        if wait < own.delay - first.delay + own.deviation {
+            self.helped_since = None;
+            return Choice::Wait;
+        }
+        let since = *self.helped_since.get_or_insert(now);
+        if now.saturating_since(since) >= STRIPE_AFTER {
+            let rate_before = self.meter.now(now);
+            self.mode = Mode::Striped(Striping {
+                since: now,
+                rate_before,
+                calm_windows: 0,
+                has_passed: false,
+            });
+        }
+        Choice::Take(None)
+    }
+
+    /// Looks at what the lane made, window by window.
+    fn review(
+        &mut self,
+        lane: &LaneView<'_>,
+        paths: &[PathView],
+        pinned: &[u32; PathId::COUNT],
+        now: Instant,
+    ) {
+        let elapsed = now.saturating_since(self.meter.start);
+        if elapsed < RATE_WINDOW {
+            return;
+        }
+        let rate = self.meter.bytes / elapsed.as_secs_f64();
+        let was_empty = self.meter.was_empty;
+        self.meter = Meter { start: now, bytes: 0.0, rate, was_empty: lane.packets == 0 };
+        let Mode::Striped(striping) = &mut self.mode else { return };
+        let first = paths.iter().find(|view| view.id == self.path).or(paths.first());
+        let Some(first) = first else { return };
+        let share = first.rate / f64::from(pinned[first.id.slot()].max(1));
+        striping.calm_windows =
+            if was_empty && rate < NEEDS_STRIPING * share { striping.calm_windows + 1 } else { 0 };
+        let slowest = paths.iter().map(|view| view.rtt).fold(0.0, f64::max);
+        let trial = TRIAL_TIME.max(Duration::from_micros(slowest as u64) * TRIAL_ROUNDS);
+        let is_over = now.saturating_since(striping.since) >= trial;
+        if is_over && !striping.has_passed {
+            striping.has_passed = true;
+            if was_empty && rate < TRIAL_SHARE * striping.rate_before {
+                let pause = FIRST_PAUSE * 2u32.pow(self.pauses.min(MAX_PAUSES));
+                self.pauses += 1;
+                self.whole_until = Some(now + pause);
+                self.unstripe();
+                return;
+            }
+        }
+        if striping.calm_windows >= CALM_WINDOWS {
+            self.unstripe();
+        }
+    }
+
+    fn unstripe(&mut self) {
+        self.mode = Mode::Pinned;
+        self.helped_since = None;
+    }
+}
+
+impl Meter {
+    /// Bytes per second as of now: of the window that goes on, if that is long enough to tell.
+    fn now(&self, now: Instant) -> f64 {
+        let elapsed = now.saturating_since(self.start);
+        let is_short = elapsed < RATE_WINDOW / 4;
+        if is_short { self.rate } else { self.bytes / elapsed.as_secs_f64() }
+    }
+}
+
+/// The paths over which lanes may be striped.
+struct StripeSet {
+    fastest: f64,
+    rate: f64,
+}
+
+impl StripeSet {
+    fn of(paths: &[PathView]) -> Self {
+        Self {
+            fastest: paths.iter().map(|view| view.delay).fold(f64::INFINITY, f64::min),
+            rate: paths.iter().map(|view| view.rate).sum(),
+        }
+    }
+
+    fn has(&self, view: &PathView) -> bool {
+        view.delay - self.fastest <= MAX_SPREAD_MICROS
+            && (view.is_untested || view.rate >= MIN_RATE_SHARE * self.rate)
+            && view.loss <= MAX_LOSS
+    }
+}
+
+/// What CoDel allows a lane that goes over these paths.
+fn codel<'a>(paths: impl Iterator<Item = &'a PathView>, len: usize) -> CodelParams {
+    let (rtt, rate) =
+        paths.fold((0.0f64, 0.0), |(rtt, rate), view| (rtt.max(view.rtt), rate + view.rate));
+    let packets = Duration::from_secs_f64(1.5 * len as f64 / rate.max(1.0));
+    let round = Duration::from_micros(rtt as u64);
+    CodelParams {
+        target: round.mul_f64(TARGET_SHARE).max(LEAST_TARGET).max(packets),
+        interval: round.max(LEAST_INTERVAL),
+    }
+}

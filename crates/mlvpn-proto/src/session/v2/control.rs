@@ -1,0 +1,358 @@
+//! What is sent beside data: challenges, feedback, acknowledgements, probes.
+
+use super::path::{Path, PathState, Route};
+use super::promise::Promise;
+use super::{Control, Session, Shared};
+use crate::config::Role;
+use crate::id::PathId;
+use crate::path::receipt::Report;
+use crate::path::validation::{Token, Validation};
+use crate::time::{Duration, Instant};
+use crate::wire::v2::{
+    AckedNumbers, Feedback, Frame, HEADER_LEN, Held, Settings, SoftwareName, TAG_LEN,
+    TruncatedNumber, modular,
+};
+use rand_core::Rng as _;
+
+/// UDP payload of a packet with a challenge or a response `[F10]`.
+pub(super) const PADDED_LEN: usize = 1_200;
+/// Most bytes of frames in one packet.
+const MAX_BODY: usize = PADDED_LEN - HEADER_LEN - TAG_LEN;
+/// Packets that wait to be sealed.
+const MAX_OUTBOX: usize = 256;
+/// Feedback may take this share of what the path that carries it can carry, or so many bytes per
+/// second if that is more `[F8]`, and this much at once.
+const FEEDBACK_SHARE: f64 = 0.02;
+const FEEDBACK_FLOOR: f64 = 2_000.0;
+const FEEDBACK_BURST: f64 = 1_500.0;
+/// What a path is taken to carry while nobody knows, in bytes per second.
+const UNKNOWN_RATE: u64 = 312_500;
+/// Largest IP packet that this end takes.
+const MAX_IP_PACKET: u16 = u16::MAX;
+
+/// How much feedback may be sent.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct FeedbackBudget {
+    credit: f64,
+    at: Instant,
+    sent: u64,
+}
+
+impl Default for FeedbackBudget {
+    fn default() -> Self {
+        Self { credit: FEEDBACK_BURST, at: Instant::ZERO, sent: 0 }
+    }
+}
+
+impl FeedbackBudget {
+    fn refill(&mut self, rate: u64, now: Instant) {
+        let per_sec = (rate as f64 * FEEDBACK_SHARE).max(FEEDBACK_FLOOR);
+        let earned = now.saturating_since(self.at).as_secs_f64() * per_sec;
+        self.credit = (self.credit + earned).min(FEEDBACK_BURST.max(per_sec / 20.0));
+        self.at = now;
+    }
+
+    /// When there is credit again.
+    fn refilled_at(&self, rate: u64) -> Instant {
+        let per_sec = (rate as f64 * FEEDBACK_SHARE).max(FEEDBACK_FLOOR);
+        if self.credit > 0.0 {
+            return Instant::ZERO;
+        }
+        // Rounded up: there is credit then, whatever the fractions.
+        self.at + Duration::from_secs_f64((1.0 - self.credit) / per_sec) + Duration::from_micros(1)
+    }
+}
+
+impl Session {
+    /// Queues a packet with one frame for a path.
+    pub(super) fn push_frame(&mut self, id: PathId, frame: &Frame<'_>) {
+        let mut body = Vec::new();
+        frame.encode(&mut body);
+        self.push(Control {
+            path: id,
+            to: None,
+            body,
+            is_eliciting: frame.is_eliciting(),
+            promises: Vec::new(),
+        });
+    }
+
+    pub(super) fn push(&mut self, control: Control) {
+        if self.outbox.len() < MAX_OUTBOX {
+            self.outbox.push_back(control);
+        }
+    }
+
+    pub(super) fn push_mtu_probe(&mut self, id: PathId, probe: u16, size: u16) {
+        let mut body = Vec::new();
+        Frame::MtuProbe { probe }.encode(&mut body);
+        body.resize(usize::from(size) - HEADER_LEN - TAG_LEN, 0);
+        self.push(Control { path: id, to: None, body, is_eliciting: false, promises: Vec::new() });
+    }
+
+    /// Challenges the addresses of a path that are to be validated.
+    pub(super) fn challenge(&mut self, id: PathId, shared: &mut Shared<'_>, now: Instant) {
+        let role = self.role;
+        let Some(path) = self.path_mut(id) else { return };
+        let mut due = Vec::new();
+        let mut token = || {
+            let mut token = Token::default();
+            shared.rng.fill_bytes(&mut token);
+            token
+        };
+        let mut take = |validation: &mut Validation, route: Route| {
+            if validation.is_due(now) {
+                let token = token();
+                validation.on_challenge_sent(token, now);
+                if validation.try_send(PADDED_LEN) {
+                    due.push((token, route));
+                }
+            }
+        };
+        let route = path.route;
+        if is_challenged(path, role) {
+            take(&mut path.validation, route);
+        }
+        if let Some(migration) = &mut path.migration {
+            take(&mut migration.former, route);
+            take(&mut migration.new, migration.to);
+        }
+        for (token, route) in due {
+            self.push_padded(id, route, &Frame::PathChallenge { path: id, token });
+        }
+    }
+
+    /// When a challenge of `path` is due.
+    pub(super) fn challenge_timeout(&self, path: &Path) -> Option<Instant> {
+        let own = is_challenged(path, self.role).then(|| path.validation.poll_timeout()).flatten();
+        let moving = path.migration.as_ref();
+        let new = moving.and_then(|migration| migration.new.poll_timeout());
+        let former = moving.and_then(|migration| migration.former.poll_timeout());
+        [own, new, former].into_iter().flatten().min()
+    }
+
+    /// Answers a challenge where it came from `[F9]`. A response is not larger than the challenge was
+    /// allowed to be: its sender has the keys.
+    pub(super) fn answer_challenge(
+        &mut self,
+        id: PathId,
+        from: Route,
+        token: Token,
+        _now: Instant,
+    ) {
+        self.push_padded(id, from, &Frame::PathResponse { path: id, token });
+    }
+
+    fn push_padded(&mut self, id: PathId, to: Route, frame: &Frame<'_>) {
+        let mut body = Vec::new();
+        frame.encode(&mut body);
+        body.resize(MAX_BODY, 0);
+        self.push(Control {
+            path: id,
+            to: Some(to),
+            body,
+            is_eliciting: false,
+            promises: Vec::new(),
+        });
+    }
+
+    /// Queues what is promised, acknowledged and reported, as far as it is due.
+    pub(super) fn report(&mut self, now: Instant) {
+        let Some(way) =
+            self.fastest().or_else(|| self.paths().find(|p| p.is_usable()).map(|p| p.id))
+        else {
+            return;
+        };
+        let Some(carrier) = self.path(way) else { return };
+        let (rate, wait) = (feedback_rate(carrier), carrier.probe_timeout());
+        let mut packet = Packet::default();
+        for promise in self.promises.poll(wait, now) {
+            packet.promises.push(promise);
+            let frame = self.promised(promise);
+            packet.add(&frame);
+        }
+        self.take_acks(&mut packet);
+        self.take_skips(&mut packet);
+        self.feedback.refill(rate, now);
+        if self.feedback.credit > 0.0 {
+            self.take_reports(&mut packet, now);
+        }
+        let second = self.second_way(way);
+        for body in packet.bodies {
+            let cost = (HEADER_LEN + body.len() + TAG_LEN + 28) as f64;
+            self.feedback.sent += 1;
+            let has_credit = self.feedback.credit > cost;
+            if let Some(second) = second.filter(|_| packet.has_reports && has_credit) {
+                self.feedback.credit -= cost;
+                self.push(Control {
+                    path: second,
+                    to: None,
+                    body: body.clone(),
+                    is_eliciting: false,
+                    promises: Vec::new(),
+                });
+            }
+            self.feedback.credit -= if packet.has_reports { cost } else { 0.0 };
+            let promises = std::mem::take(&mut packet.promises);
+            let is_eliciting = !promises.is_empty() || packet.has_skips;
+            self.push(Control { path: way, to: None, body, is_eliciting, promises });
+        }
+    }
+
+    /// Feedback about a path that died must not depend on it: while any path is not well, and now and
+    /// then otherwise, a second path carries a copy.
+    fn second_way(&self, way: PathId) -> Option<PathId> {
+        let is_unwell = self.paths().any(|path| path.state == PathState::Suspect);
+        let is_turn = self.feedback.sent.is_multiple_of(2);
+        let others = self.paths().filter(|path| path.is_up() && !path.is_blocked && path.id != way);
+        others.min_by_key(|path| path.srtt()).map(|path| path.id).filter(|_| is_unwell || is_turn)
+    }
+
+    fn promised(&self, promise: Promise) -> Frame<'_> {
+        match promise {
+            Promise::Settings => Frame::Settings(Settings {
+                max_ip_packet: Some(MAX_IP_PACKET),
+                resequencer_bytes: Some(crate::lanes::MAX_BYTES as u32),
+                software: SoftwareName::new(&self.software),
+            }),
+            Promise::Status(id) => {
+                let status = self.path(id).map(|path| path.status);
+                Frame::PathStatus {
+                    path: id,
+                    sequence: status.map_or(0, |status| status.our_sequence),
+                    status: status.map_or(crate::wire::v2::PathStatus::Gone, |status| status.ours),
+                }
+            }
+        }
+    }
+
+    fn take_acks(&mut self, packet: &mut Packet) {
+        for path in self.paths.iter_mut().flatten() {
+            let numbers = std::mem::take(&mut path.acks);
+            let mut rest = &numbers[..];
+            while !rest.is_empty() {
+                let (now, later) = AckedNumbers::split(rest);
+                packet.add(&Frame::Ack { path: path.id, numbers: now });
+                rest = later;
+            }
+        }
+    }
+
+    fn take_skips(&mut self, packet: &mut Packet) {
+        while let Some(skip) = self.upload.recovery.poll_skip() {
+            packet.has_skips = true;
+            packet.add(&Frame::Skip { lane: skip.lane, first: skip.first, count: skip.count });
+        }
+    }
+
+    fn take_reports(&mut self, packet: &mut Packet, now: Instant) {
+        // With every report that is due go those that have news: the packet is paid for.
+        let is_due = self.paths().any(|path| report_timeout(path).is_some_and(|at| at <= now));
+        if !is_due {
+            return;
+        }
+        for path in self.paths.iter_mut().flatten() {
+            if path.receipt.poll_timeout(Duration::ZERO).is_none() {
+                continue;
+            }
+            let largest_sent = path.numbers.largest();
+            let silence = path.probe_timeout();
+            let Some(report) = path.receipt.report(now) else { continue };
+            packet.has_reports = true;
+            packet.add(&Frame::Feedback(Feedback {
+                path: path.id,
+                is_silent: report.delay.is_some_and(|delay| delay > silence),
+                largest: TruncatedNumber::from(report.largest),
+                received_at: report.largest_at_micros as u32,
+                largest_sent: TruncatedNumber(largest_sent.map_or(0, |number| number.0 as u32)),
+                packets: report.packets as u32,
+                bytes: report.bytes & ((1 << 48) - 1),
+                lowest_transit: report.lowest_transit,
+                congestion_marks: report.congestion_marks as u32 & 0xFF_FFFF,
+                held: report.delay.map_or(Held::LONGER, Held::from),
+                received: report.received,
+            }));
+        }
+    }
+
+    /// When [`Self::report`] has something to do.
+    pub(super) fn report_due(&self) -> Option<Instant> {
+        let way = self.fastest().or_else(|| self.paths().find(|p| p.is_usable()).map(|p| p.id))?;
+        let at_once =
+            self.paths().any(|path| !path.acks.is_empty()) || self.upload.recovery.has_skips();
+        let rate = feedback_rate(self.path(way)?);
+        let reports = self.paths().filter_map(report_timeout).min();
+        let reports = reports.map(|at| at.max(self.feedback.refilled_at(rate)));
+        [at_once.then_some(Instant::ZERO), reports, self.promises.poll_timeout()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+}
+
+/// What feedback may take a share of: what the path can carry, or what it is taken to while nobody
+/// knows.
+fn feedback_rate(path: &Path) -> u64 {
+    let known = path.rate.capacity();
+    if path.rate.is_tested() { known } else { known.max(UNKNOWN_RATE) }
+}
+
+fn report_timeout(path: &Path) -> Option<Instant> {
+    path.receipt.poll_timeout(path.report_rtt())
+}
+
+fn is_challenged(path: &Path, role: Role) -> bool {
+    match path.state {
+        PathState::Joining => true,
+        PathState::Down => role == Role::Client,
+        PathState::Absent | PathState::Up | PathState::Suspect => false,
+    }
+}
+
+/// Frames gathered into as few bodies as they fit.
+#[derive(Default)]
+struct Packet {
+    bodies: Vec<Vec<u8>>,
+    promises: Vec<Promise>,
+    has_reports: bool,
+    has_skips: bool,
+}
+
+impl Packet {
+    fn add(&mut self, frame: &Frame<'_>) {
+        let mut bytes = Vec::new();
+        frame.encode(&mut bytes);
+        match self.bodies.last_mut() {
+            Some(body) if body.len() + bytes.len() <= MAX_BODY => body.extend_from_slice(&bytes),
+            _ => self.bodies.push(bytes),
+        }
+    }
+}
+
+/// What a FEEDBACK frame says, with its counters in full. `before` is what the one before it said.
+pub(super) fn report_of(
+    feedback: &Feedback,
+    largest: crate::id::PacketNumber,
+    before: &ReportedCounts,
+) -> Report {
+    let near = |low: u64, bits: u32, known: u64| modular::nearest(low, bits, known);
+    Report {
+        largest,
+        largest_at_micros: near(u64::from(feedback.received_at), 32, before.at_micros),
+        delay: feedback.held.duration(),
+        received: feedback.received,
+        packets: near(u64::from(feedback.packets), 32, before.packets),
+        bytes: near(feedback.bytes, 48, before.bytes),
+        congestion_marks: near(u64::from(feedback.congestion_marks), 24, before.marks),
+        lowest_transit: feedback.lowest_transit,
+    }
+}
+
+/// The counters of the last report about a path.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct ReportedCounts {
+    pub(crate) at_micros: u64,
+    pub(crate) packets: u64,
+    pub(crate) bytes: u64,
+    pub(crate) marks: u64,
+}

@@ -1,0 +1,285 @@
+//! When paths come up, are suspect, and go down (section 6.3 of the specification).
+
+use super::migration::{Migration, Verdict};
+use super::path::{Path, PathState, Route};
+use super::{Session, Shared};
+use crate::config::Role;
+use crate::id::PathId;
+use crate::path::validation::{Token, Validation};
+use crate::time::{Duration, Instant};
+use crate::wire::v2::Frame;
+
+/// A path that is silent for this long is down `[P8]`.
+pub(super) const SILENCE: Duration = Duration::from_secs(3);
+/// Between two looks at a path that would be suspect if another one lived.
+const RECHECK: Duration = Duration::from_millis(10);
+/// Probes of a suspect path: the first so many in quick succession, at least so far apart.
+const QUICK_PROBES: u32 = 5;
+const QUICKEST_PROBE: Duration = Duration::from_millis(20);
+const SLOW_PROBE: Duration = Duration::from_millis(200);
+/// A path that is suspect again within this time relapses.
+const RELAPSE_TIME: Duration = Duration::from_secs(10);
+/// Relapses that are forgiven, and how long a path is left alone after the next one: doubling.
+const FORGIVEN: u32 = 2;
+const FIRST_HOLD_DOWN: Duration = Duration::from_secs(1);
+const LONGEST_HOLD_DOWN: Duration = Duration::from_secs(30);
+/// Keepalives `[P7]`.
+const ACTIVE_KEEPALIVE: Duration = Duration::from_secs(1);
+const IDLE_KEEPALIVE: Duration = Duration::from_secs(10);
+/// At most one change of address a second `[P4]`.
+const MIGRATION_PAUSE: Duration = Duration::from_secs(1);
+/// A peer from which nothing came for this long, though it was spoken to, may have lost its keys.
+const DESERTION: Duration = Duration::from_secs(2);
+/// A session whose paths are all down for this long ends `[P9]`.
+pub(super) const ABANDONED: Duration = Duration::from_secs(180);
+
+impl Path {
+    /// The path's packets come over `to`: look into it, unless that was done a moment ago.
+    pub(super) fn begin_migration(&mut self, to: Route, len: usize, now: Instant) {
+        if let Some(migration) = &mut self.migration {
+            if migration.to == to {
+                migration.new.on_received(len);
+            }
+            return;
+        }
+        let is_soon = |at: Instant| now.saturating_since(at) < MIGRATION_PAUSE;
+        if self.last_migration.is_some_and(is_soon) {
+            return;
+        }
+        self.last_migration = Some(now);
+        let mut migration = Migration::new(self.route, to, self.probe_timeout(), now);
+        migration.new.on_received(len);
+        self.migration = Some(migration);
+    }
+
+    /// Since when nothing arrives though something is on its way.
+    fn silent_since(&self) -> Option<Instant> {
+        self.flight.oldest().map(|oldest| oldest.max(self.times.progress))
+    }
+
+    /// When the path becomes suspect if nothing arrives.
+    fn suspect_at(&self) -> Option<Instant> {
+        let since = self.silent_since()?;
+        Some((since + self.probe_timeout()).max(self.health.recheck))
+    }
+
+    fn down_at(&self) -> Option<Instant> {
+        Some(self.silent_since()? + SILENCE)
+    }
+
+    fn keepalive_at(&self, is_active: bool) -> Instant {
+        self.times.sent + if is_active { ACTIVE_KEEPALIVE } else { IDLE_KEEPALIVE }
+    }
+
+    /// Something that was sent has arrived.
+    fn on_alive(&mut self, now: Instant) {
+        self.times.progress = now;
+        self.health.is_said_silent = false;
+        if self.state != PathState::Suspect {
+            return;
+        }
+        let was_short = now.saturating_since(self.since) < self.probe_timeout();
+        self.enter(PathState::Up, now);
+        self.health.next_probe = None;
+        if !was_short {
+            self.rate.on_outage_end(now);
+        }
+    }
+
+    fn on_suspected(&mut self, now: Instant) {
+        let is_relapse = |at: Instant| now.saturating_since(at) < RELAPSE_TIME;
+        let relapses = if self.health.suspected.is_some_and(is_relapse) {
+            self.health.relapses + 1
+        } else {
+            0
+        };
+        self.health.relapses = relapses;
+        self.health.suspected = Some(now);
+        self.health.probes = 0;
+        self.health.next_probe = Some(now);
+        if relapses >= FORGIVEN {
+            let doublings = (relapses - FORGIVEN).min(5);
+            let pause = (FIRST_HOLD_DOWN * 2u32.pow(doublings)).min(LONGEST_HOLD_DOWN);
+            self.health.held_down_until = Some(now + pause);
+        }
+        self.enter(PathState::Suspect, now);
+    }
+
+    /// The next probe of a suspect path.
+    fn take_probe(&mut self, now: Instant) -> bool {
+        let is_due =
+            self.state == PathState::Suspect && self.health.next_probe.is_some_and(|at| at <= now);
+        if is_due {
+            let quick = (self.probe_timeout() / 2).max(QUICKEST_PROBE);
+            let wait = if self.health.probes < QUICK_PROBES { quick } else { SLOW_PROBE };
+            self.health.probes += 1;
+            self.health.next_probe = Some(now + wait);
+        }
+        is_due
+    }
+}
+
+impl Session {
+    /// A path may carry data from now on.
+    pub(super) fn bring_up(&mut self, id: PathId, now: Instant) {
+        let Some(path) = self.path_mut(id) else { return };
+        path.enter(PathState::Up, now);
+        path.has_been_up = true;
+        path.times.progress = now;
+        path.health.next_probe = None;
+        // Its answer tells the round trip.
+        self.push_frame(id, &Frame::Ping);
+        self.has_changed = true;
+        self.order.set_path(id, true, now, &mut self.released);
+    }
+
+    /// A path carries nothing from now on; what was on its way is sent again elsewhere.
+    pub(super) fn take_down(&mut self, id: PathId, state: PathState, now: Instant) {
+        let role = self.role;
+        let Some(path) = self.path_mut(id) else { return };
+        let was_usable = path.is_usable();
+        path.enter(state, now);
+        path.migration = None;
+        path.counters.disconnects += u64::from(was_usable);
+        if state == PathState::Down {
+            path.validation = Validation::new(path.route.remote, now);
+            if role == Role::Client {
+                path.validation.trust();
+            }
+        }
+        self.reinject(id, now);
+        self.has_changed = true;
+        self.order.set_path(id, false, now, &mut self.released);
+        self.outbox.retain(|control| control.path != id || control.to.is_some());
+    }
+
+    /// Something that was sent on a path has arrived.
+    pub(super) fn on_progress(&mut self, id: PathId, now: Instant) {
+        let Some(path) = self.path_mut(id) else { return };
+        path.on_alive(now);
+    }
+
+    /// The peer repeated a challenge.
+    pub(super) fn on_response(&mut self, id: PathId, route: Route, token: Token, now: Instant) {
+        let Some(path) = self.path_mut(id) else { return };
+        if let Some(migration) = &mut path.migration {
+            migration.on_response(token, route);
+        }
+        let is_answer = route == path.route && path.validation.on_response(token, route.remote);
+        if is_answer && matches!(path.state, PathState::Joining | PathState::Down) {
+            path.on_new_route(now);
+            self.bring_up(id, now);
+        }
+    }
+
+    /// Whether the peer may have lost its keys: it is spoken to and says nothing.
+    pub(super) fn is_deserted(&self, now: Instant) -> bool {
+        self.deserted_at().is_some_and(|at| at <= now)
+    }
+
+    pub(super) fn deserted_at(&self) -> Option<Instant> {
+        let heard = self.last_received?;
+        let is_spoken_to = self.paths().any(|path| {
+            !path.flight.is_empty() || matches!(path.state, PathState::Down | PathState::Joining)
+        });
+        is_spoken_to.then_some(heard + DESERTION)
+    }
+
+    /// Looks after the life of every path.
+    pub(super) fn tend_paths(&mut self, shared: &mut Shared<'_>, now: Instant) {
+        for slot in 0..PathId::COUNT {
+            let Some(id) = self.paths[slot].as_ref().map(|path| path.id) else { continue };
+            self.tend_health(id, now);
+            self.tend_migration(id, now);
+            self.challenge(id, shared, now);
+            self.probe(id, now);
+        }
+    }
+
+    fn tend_health(&mut self, id: PathId, now: Instant) {
+        let has_other = self.has_living_other(id, now);
+        let Some(path) = self.path_mut(id) else { return };
+        if path.is_usable() && path.down_at().is_some_and(|at| at <= now) {
+            self.take_down(id, PathState::Down, now);
+            return;
+        }
+        let is_silent = path.suspect_at().is_some_and(|at| at <= now)
+            || path.health.is_said_silent && !path.flight.is_empty();
+        if path.is_up() && has_other && is_silent {
+            path.on_suspected(now);
+            self.reinject(id, now);
+        } else if is_silent {
+            path.health.recheck = now + RECHECK;
+        }
+    }
+
+    /// Whether another path is up and nothing speaks against it.
+    fn has_living_other(&self, id: PathId, now: Instant) -> bool {
+        let is_silent = |path: &Path| {
+            path.silent_since().is_some_and(|since| since + path.probe_timeout() <= now)
+        };
+        let lives = |path: &Path| path.is_up() && !is_silent(path);
+        self.paths().any(|path| path.id != id && lives(path))
+    }
+
+    fn tend_migration(&mut self, id: PathId, now: Instant) {
+        let Some(path) = self.path_mut(id) else { return };
+        let Some(migration) = &path.migration else { return };
+        match migration.verdict(now) {
+            Verdict::Open(_) => {}
+            Verdict::Stay => path.migration = None,
+            Verdict::Switch => {
+                let migration = path.migration.take().expect("it was looked at just now");
+                path.route = migration.to;
+                path.validation = migration.new;
+                path.on_new_route(now);
+                if path.state == PathState::Suspect {
+                    path.enter(PathState::Up, now);
+                }
+            }
+        }
+    }
+
+    /// Keepalives, probes of suspect paths, and probes for larger datagrams.
+    fn probe(&mut self, id: PathId, now: Instant) {
+        let is_active = self.is_active(now);
+        let Some(path) = self.path_mut(id).filter(|path| path.is_usable()) else { return };
+        if path.take_probe(now) || path.keepalive_at(is_active) <= now {
+            // Counts as sent now: what is blocked is not asked for again and again.
+            path.times.sent = now;
+            self.push_frame(id, &Frame::Ping);
+        }
+        let Some(path) = self.path_mut(id).filter(|path| path.is_up()) else { return };
+        let timeout = path.probe_timeout();
+        if let Some((probe, size)) = path.mtu.poll_probe(timeout, now) {
+            self.push_mtu_probe(id, probe, size);
+        }
+    }
+
+    /// When [`Self::tend_paths`] has something to do for `path`.
+    pub(super) fn path_timeout(
+        &self,
+        path: &Path,
+        now_active_until: Option<Instant>,
+    ) -> Option<Instant> {
+        let usable = path.is_usable();
+        let keepalive = usable.then(|| {
+            let active = path.keepalive_at(true);
+            let is_active = now_active_until.is_some_and(|until| active <= until);
+            if is_active { active } else { path.keepalive_at(false) }
+        });
+        let candidates = [
+            keepalive,
+            path.down_at().filter(|_| usable),
+            path.suspect_at().filter(|at| path.is_up() && self.has_living_other(path.id, *at)),
+            path.health.next_probe.filter(|_| path.state == PathState::Suspect),
+            path.mtu.poll_timeout().filter(|_| path.is_up()),
+            self.challenge_timeout(path),
+            path.migration.as_ref().and_then(|migration| match migration.verdict(Instant::ZERO) {
+                Verdict::Open(at) => Some(at),
+                Verdict::Stay | Verdict::Switch => Some(Instant::ZERO),
+            }),
+        ];
+        candidates.into_iter().flatten().min()
+    }
+}

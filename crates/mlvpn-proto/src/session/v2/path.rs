@@ -1,0 +1,393 @@
+//! A path of a session: addresses, numbers, what is measured, and its life.
+
+use std::net::SocketAddr;
+
+use super::control::ReportedCounts;
+use super::migration::Migration;
+use crate::crypto::replay::ReplayWindow;
+use crate::crypto::v2::PacketCounter;
+use crate::id::{LinkIndex, PacketNumber, PathId};
+use crate::path::flight::Flight;
+use crate::path::mtu::MtuDiscovery;
+use crate::path::pacer::Pacer;
+use crate::path::rate::RateController;
+use crate::path::receipt::{Receipt, report_interval};
+use crate::path::rtt::RttEstimator;
+use crate::path::validation::Validation;
+use crate::recovery::Parcel;
+use crate::stats::{PathStats, Traffic};
+use crate::time::{Duration, Instant};
+use crate::wire::v2::{DATA_OVERHEAD, PathStatus, TruncatedNumber};
+
+/// What a round trip is taken to be before one was measured (RFC 9002 section 6.2.2).
+const INITIAL_RTT: Duration = Duration::from_millis(333);
+/// The least variation in a probe timeout `[M2]`.
+const LEAST_VARIATION: Duration = Duration::from_millis(5);
+/// The smallest round trip is that of this time: routes change.
+const MIN_RTT_WINDOW: Duration = Duration::from_secs(30);
+/// UDP payload of full packets over Ethernet and IPv4, and IPv6.
+const ETHERNET_PAYLOAD_V4: u16 = 1_472;
+const ETHERNET_PAYLOAD_V6: u16 = 1_452;
+
+/// Where a path is in its life (section 6.3).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum PathState {
+    /// It has no socket, or the peer says that it is gone.
+    Absent,
+    /// Its address is being validated.
+    Joining,
+    /// It carries what it is given.
+    Up,
+    /// Nothing arrives for its probe timeout, while another path lives.
+    Suspect,
+    /// Silent for long.
+    Down,
+}
+
+/// A local socket and an address of the peer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Route {
+    pub(crate) link: LinkIndex,
+    pub(crate) remote: SocketAddr,
+}
+
+/// A path. Its numbers live as long as the session, whatever becomes of its addresses `[S2]`.
+#[derive(Debug)]
+pub(crate) struct Path {
+    pub(crate) id: PathId,
+    pub(crate) route: Route,
+    pub(crate) validation: Validation,
+    pub(crate) migration: Option<Migration>,
+    pub(crate) last_migration: Option<Instant>,
+    pub(crate) state: PathState,
+    pub(crate) since: Instant,
+    pub(crate) numbers: PacketCounter,
+    pub(crate) window: ReplayWindow,
+    pub(crate) flight: Flight<Parcel>,
+    pub(crate) receipt: Receipt,
+    pub(crate) rtt: RttTracker,
+    pub(crate) mtu: MtuDiscovery,
+    pub(crate) pacer: Pacer,
+    pub(crate) rate: RateController,
+    pub(crate) demand: Demand,
+    pub(crate) status: Status,
+    /// Packets to acknowledge.
+    pub(crate) acks: Vec<TruncatedNumber>,
+    pub(crate) times: Times,
+    pub(crate) loss: LossShare,
+    pub(crate) counters: Counters,
+    pub(crate) health: Health,
+    /// It was up at some time.
+    pub(crate) has_been_up: bool,
+    /// Its socket takes no more for now.
+    pub(crate) is_blocked: bool,
+}
+
+/// What both ends want the path used for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Status {
+    pub(crate) ours: PathStatus,
+    pub(crate) our_sequence: u16,
+    pub(crate) peers: PathStatus,
+    pub(crate) peer_sequence: Option<u16>,
+}
+
+/// When things happened last.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Times {
+    pub(crate) sent: Instant,
+    pub(crate) received: Option<Instant>,
+    /// When something that was sent is known to have arrived.
+    pub(crate) progress: Instant,
+    /// When feedback about the path came last, and how often it comes at present.
+    feedback: Option<Instant>,
+    feedback_interval: Duration,
+}
+
+/// Whether the path was given as much as it could carry.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Demand {
+    /// When it could have sent and had nothing to, last.
+    pub(crate) idle_at: Instant,
+    /// When the largest packet of the report before was sent.
+    pub(crate) reported_sent_at: Option<Instant>,
+    /// The peer's counters as it told them last.
+    pub(crate) reported: ReportedCounts,
+    /// One-way delay, once the peer told of one.
+    pub(crate) transit: Option<TransitEstimate>,
+}
+
+/// One-way delay after an offset that all paths have in common, and its deviation, in µs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TransitEstimate {
+    pub(crate) mean: f64,
+    pub(crate) deviation: f64,
+}
+
+/// Packets and bytes, and what else is counted.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) sent: Traffic,
+    pub(crate) received: Traffic,
+    pub(crate) resent: Traffic,
+    pub(crate) disconnects: u64,
+}
+
+/// Relapses of a path that was suspect.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Health {
+    /// When it was suspect last, and how often within ten seconds of one another.
+    pub(crate) suspected: Option<Instant>,
+    pub(crate) relapses: u32,
+    /// Nothing new goes over it until then.
+    pub(crate) held_down_until: Option<Instant>,
+    /// Probes sent and when the next is due, while it is suspect or down.
+    pub(crate) probes: u32,
+    pub(crate) next_probe: Option<Instant>,
+    /// The peer says that nothing comes.
+    pub(crate) is_said_silent: bool,
+    /// It is not looked at again before.
+    pub(crate) recheck: Instant,
+}
+
+/// Share of packets that were lost, smoothed over some hundred packets.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct LossShare {
+    share: f64,
+}
+
+/// Round trips: smoothed, and the smallest of the last half minute.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct RttTracker {
+    pub(crate) estimator: RttEstimator,
+    min: Option<(Duration, Instant)>,
+    candidate: Option<(Duration, Instant)>,
+}
+
+impl Path {
+    /// A path that is to be validated.
+    pub(crate) fn new(id: PathId, route: Route, rate_limit: Option<u64>, now: Instant) -> Self {
+        Self {
+            id,
+            route,
+            validation: Validation::new(route.remote, now),
+            migration: None,
+            last_migration: None,
+            state: PathState::Joining,
+            since: now,
+            numbers: PacketCounter::new(id),
+            window: ReplayWindow::new(),
+            flight: Flight::default(),
+            receipt: Receipt::default(),
+            rtt: RttTracker::default(),
+            mtu: MtuDiscovery::new(payload_limit(route.remote)),
+            pacer: Pacer::new(0, now),
+            rate: RateController::new(rate_limit, None),
+            demand: Demand {
+                idle_at: now,
+                reported_sent_at: None,
+                reported: ReportedCounts::default(),
+                transit: None,
+            },
+            status: Status {
+                ours: PathStatus::Available,
+                our_sequence: 0,
+                peers: PathStatus::Available,
+                peer_sequence: None,
+            },
+            acks: Vec::new(),
+            times: Times {
+                sent: now,
+                received: None,
+                progress: now,
+                feedback: None,
+                feedback_interval: Duration::ZERO,
+            },
+            loss: LossShare::default(),
+            counters: Counters::default(),
+            health: Health::default(),
+            has_been_up: false,
+            is_blocked: false,
+        }
+    }
+
+    /// The path has other addresses, and is to be validated anew.
+    pub(crate) fn reopen(&mut self, route: Route, now: Instant) {
+        self.route = route;
+        self.validation = Validation::new(route.remote, now);
+        self.migration = None;
+        self.is_blocked = false;
+        self.enter(PathState::Joining, now);
+        self.on_new_route(now);
+    }
+
+    /// What was measured on the former addresses does not hold.
+    pub(crate) fn on_new_route(&mut self, now: Instant) {
+        self.rtt = RttTracker::default();
+        self.mtu.restart(payload_limit(self.route.remote));
+        self.rate.restart(now);
+        self.health = Health::default();
+        self.times.progress = now;
+    }
+
+    pub(crate) fn enter(&mut self, state: PathState, now: Instant) {
+        if self.state != state {
+            self.state = state;
+            self.since = now;
+        }
+    }
+
+    /// Whether data may be given to it.
+    pub(crate) fn is_up(&self) -> bool {
+        self.state == PathState::Up
+    }
+
+    /// Whether it counts as up for the user: a suspect path most often comes back.
+    pub(crate) fn is_usable(&self) -> bool {
+        matches!(self.state, PathState::Up | PathState::Suspect)
+    }
+
+    /// Whether it was up when the session ended, or before.
+    pub(crate) fn was_usable(&self) -> bool {
+        self.has_been_up
+    }
+
+    pub(crate) fn stats(&self) -> PathStats {
+        PathStats {
+            id: self.id,
+            capacity: self.rate.capacity(),
+            rate_state: self.rate.state(),
+            queue_delay: self.rate.queue_delay(),
+            min_rtt: self.rtt.min(),
+            loss: self.loss.share(),
+            in_flight: self.flight.bytes(),
+            resent: self.counters.resent,
+            mtu: self.mtu.size(),
+            is_suspect: self.state == PathState::Suspect,
+        }
+    }
+
+    /// Whether either end keeps it for when no other is up.
+    pub(crate) fn is_backup(&self) -> bool {
+        self.status.ours == PathStatus::Backup || self.status.peers == PathStatus::Backup
+    }
+
+    /// Whether it may carry new data now, apart from pacing.
+    pub(crate) fn is_ready(&self, now: Instant) -> bool {
+        let is_held_down = self.health.held_down_until.is_some_and(|until| now < until);
+        self.is_up() && !self.is_blocked && !is_held_down
+    }
+
+    /// Whether as much is on the way as may be.
+    pub(crate) fn is_full(&self) -> bool {
+        self.flight.bytes() >= self.rate.in_flight_cap()
+    }
+
+    /// The largest IP packet or frame that fits.
+    pub(crate) fn max_packet(&self) -> usize {
+        usize::from(self.mtu.size()).saturating_sub(DATA_OVERHEAD)
+    }
+
+    /// The smoothed round trip, or what it is taken to be.
+    pub(crate) fn srtt(&self) -> Duration {
+        self.rtt.estimator.smoothed().unwrap_or(INITIAL_RTT)
+    }
+
+    /// The round trip that feedback for the peer goes by: until one is known, a short one.
+    pub(crate) fn report_rtt(&self) -> Duration {
+        self.rtt.estimator.smoothed().unwrap_or_default()
+    }
+
+    /// How long nothing may arrive while something is on its way `[M2]`.
+    pub(crate) fn probe_timeout(&self) -> Duration {
+        let variation = self.rtt.estimator.variation().unwrap_or(INITIAL_RTT / 2);
+        let interval = report_interval(self.srtt()).max(self.times.feedback_interval);
+        self.srtt() + (variation * 4).max(LEAST_VARIATION) + interval
+    }
+
+    /// Bytes that a datagram of `len` bytes of UDP payload takes on the link.
+    pub(crate) fn wire_len(&self, len: usize) -> usize {
+        len + if self.route.remote.is_ipv4() { 28 } else { 48 }
+    }
+
+    /// The full number of a packet of this end that a frame names.
+    pub(crate) fn own_number(&self, number: TruncatedNumber) -> Option<PacketNumber> {
+        let largest = self.numbers.largest()?;
+        Some(number.near(largest)).filter(|number| *number <= largest)
+    }
+}
+
+impl Times {
+    /// Feedback came; `has_news` when it told of an arrival. The longest interval counts, and is
+    /// forgotten within some ten reports.
+    pub(crate) fn on_feedback(&mut self, has_news: bool, now: Instant) {
+        const LONGEST: Duration = Duration::from_millis(250);
+        if !has_news {
+            return;
+        }
+        if let Some(last) = self.feedback.replace(now) {
+            let interval = now.saturating_since(last);
+            if interval <= LONGEST {
+                self.feedback_interval = interval.max(self.feedback_interval * 7 / 8);
+            }
+        }
+    }
+}
+
+impl Demand {
+    pub(crate) fn on_transit(&mut self, micros: i64) {
+        const GAIN: f64 = 1.0 / 8.0;
+        let sample = micros as f64;
+        self.transit = Some(match self.transit {
+            None => TransitEstimate { mean: sample, deviation: 0.0 },
+            Some(TransitEstimate { mean, deviation }) => TransitEstimate {
+                mean: mean + (sample - mean) * GAIN,
+                deviation: deviation + ((sample - mean).abs() - deviation) * GAIN,
+            },
+        });
+    }
+}
+
+impl RttTracker {
+    pub(crate) fn on_sample(&mut self, rtt: Duration, now: Instant) {
+        self.estimator.on_sample(rtt);
+        let is_lower = |known: Option<(Duration, Instant)>| known.is_none_or(|(min, _)| rtt <= min);
+        let is_old = |(_, at): (Duration, Instant)| now.saturating_since(at) > MIN_RTT_WINDOW;
+        if is_lower(self.min) {
+            self.min = Some((rtt, now));
+            self.candidate = None;
+        } else if is_lower(self.candidate) {
+            self.candidate = Some((rtt, now));
+        }
+        if self.min.is_some_and(is_old) {
+            self.min = self.candidate.take().or(Some((rtt, now)));
+        }
+    }
+
+    /// The smallest round trip of the last half minute.
+    pub(crate) fn min(&self) -> Option<Duration> {
+        self.min.map(|(min, _)| min)
+    }
+}
+
+impl LossShare {
+    pub(crate) fn on_packets(&mut self, arrived: usize, lost: usize) {
+        const MEMORY: f64 = 200.0;
+        let all = (arrived + lost) as f64;
+        if all > 0.0 {
+            let weight = all / (all + MEMORY);
+            self.share += (lost as f64 / all - self.share) * weight;
+        }
+    }
+
+    /// 0 to 1.
+    pub(crate) fn share(&self) -> f64 {
+        self.share
+    }
+}
+
+/// UDP payload that an Ethernet device sends whole towards `remote`.
+fn payload_limit(remote: SocketAddr) -> u16 {
+    let is_v4 = remote.ip().to_canonical().is_ipv4();
+    if is_v4 { ETHERNET_PAYLOAD_V4 } else { ETHERNET_PAYLOAD_V6 }
+}

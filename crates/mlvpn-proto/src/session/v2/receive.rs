@@ -1,0 +1,279 @@
+//! From the paths: sealed packets, and the frames in them.
+
+use super::path::{Path, PathState, Route};
+use super::{Session, Shared};
+use crate::config::Role;
+use crate::drop::DropReason;
+use crate::event::DownReason;
+use crate::id::PathId;
+use crate::ip::{PacketKind, addresses, is_whole};
+use crate::lanes::Arrival;
+use crate::path::receipt::Received;
+use crate::time::Instant;
+use crate::wire::v2::{
+    DataHeader, Frame, Frames, PathStatus, SealedHeader, SendTime, Settings, TruncatedNumber,
+    is_data_alone,
+};
+
+/// A datagram that came.
+#[derive(Debug)]
+pub(crate) struct Incoming<'a> {
+    pub(crate) route: Route,
+    pub(crate) header: SealedHeader,
+    pub(crate) data: &'a mut [u8],
+    /// Whether it came with ECN-CE.
+    pub(crate) is_marked: bool,
+}
+
+/// What the frames of a packet ask for.
+#[derive(Clone, Copy, Default)]
+struct Wants {
+    feedback: bool,
+    ack: bool,
+    transit: Option<crate::wire::v2::Transit>,
+}
+
+impl Session {
+    /// Takes a sealed packet whose index names an epoch of this session.
+    ///
+    /// # Errors
+    /// Why it was dropped.
+    pub(crate) fn handle_sealed(
+        &mut self,
+        incoming: Incoming<'_>,
+        shared: &mut Shared<'_>,
+        now: Instant,
+    ) -> Result<(), DropReason> {
+        let Incoming { route, header, data, is_marked } = incoming;
+        let len = data.len();
+        let path = self.paths[header.path.slot()].as_deref();
+        let number = header.number.after(path.and_then(|path| path.window.largest()));
+        if path.is_some_and(|path| !path.window.is_new(number)) {
+            return Err(DropReason::Replayed);
+        }
+        let opened =
+            self.epochs.open(&header, number, data, now).map_err(|_| DropReason::NotAuthentic)?;
+        let body: &[u8] = opened.body;
+        if header.is_clear && !(opened.may_be_clear && is_data_alone(body)) {
+            return Err(DropReason::Malformed);
+        }
+        let begins_epoch = opened.begins_epoch;
+        self.last_received = Some(now);
+        let is_latest = self.note_arrival(header.path, route, number, len, now);
+        if begins_epoch {
+            self.on_epoch_begun(header.path, now);
+        }
+        if is_latest {
+            self.follow(header.path, route, len, now);
+        }
+        let wants = self.handle_body(header.path, route, len, body, shared, now);
+        let Some(path) = self.path_mut(header.path) else { return Ok(()) };
+        if wants.ack {
+            path.acks.push(TruncatedNumber::from(number));
+        }
+        let received = Received {
+            number,
+            len: path.wire_len(len),
+            transit: wants.transit,
+            is_marked,
+            is_eliciting: wants.feedback,
+        };
+        path.receipt.on_received(received, now);
+        Ok(())
+    }
+
+    /// Counts an authentic packet; returns whether its number is the highest of its path so far.
+    fn note_arrival(
+        &mut self,
+        id: PathId,
+        route: Route,
+        number: crate::id::PacketNumber,
+        len: usize,
+        now: Instant,
+    ) -> bool {
+        let slot = &mut self.paths[id.slot()];
+        let path = slot.get_or_insert_with(|| Box::new(Path::new(id, route, None, now)));
+        let is_latest = path.window.largest().is_none_or(|largest| number > largest);
+        path.window.mark(number);
+        path.counters.received.count(len);
+        path.times.received = Some(now);
+        is_latest
+    }
+
+    /// The first packet under a new epoch came: the path on which it came is good `[P1]`.
+    fn on_epoch_begun(&mut self, id: PathId, now: Instant) {
+        if self.promises.is_new() {
+            self.promises.make(super::promise::Promise::Settings, now);
+        }
+        self.on_handshake_path(id, now);
+    }
+
+    /// The latest packet of a path may come from another address than the path leads to `[P4]`.
+    fn follow(&mut self, id: PathId, from: Route, len: usize, now: Instant) {
+        let role = self.role;
+        let Some(path) = self.path_mut(id) else { return };
+        if path.route == from {
+            path.validation.on_received(len);
+            // The responder learns from the initiator that a path is worth another try.
+            if role == Role::Server && matches!(path.state, PathState::Absent | PathState::Down) {
+                path.reopen(from, now);
+                path.validation.on_received(len);
+            }
+            return;
+        }
+        if !path.is_usable() {
+            // Nothing is sent there as yet, so that there is nothing to steal.
+            path.reopen(from, now);
+            path.validation.on_received(len);
+        } else {
+            path.begin_migration(from, len, now);
+        }
+    }
+
+    fn handle_body(
+        &mut self,
+        id: PathId,
+        route: Route,
+        len: usize,
+        body: &[u8],
+        shared: &mut Shared<'_>,
+        now: Instant,
+    ) -> Wants {
+        let mut wants = Wants::default();
+        let mut frames = Frames::new(body);
+        for frame in frames.by_ref() {
+            wants.feedback |= frame.is_eliciting();
+            wants.ack |= frame.is_acknowledged();
+            if let Frame::Data(header, packet) = frame {
+                wants.transit = Some(header.sent.until(SendTime::at(now)));
+                self.handle_data(id, header, packet, shared, now);
+            } else {
+                self.handle_frame(id, route, len, &frame, shared, now);
+            }
+        }
+        if frames.is_stopped() {
+            shared.drops.count(DropReason::Malformed);
+        }
+        wants
+    }
+
+    fn handle_data(
+        &mut self,
+        id: PathId,
+        header: DataHeader,
+        packet: &[u8],
+        shared: &mut Shared<'_>,
+        now: Instant,
+    ) {
+        self.last_data = Some(now);
+        let mut bytes = shared.pool.take();
+        bytes.extend_from_slice(packet);
+        if let Some(reason) = self.refusal(packet) {
+            shared.drops.count(reason);
+            // Its number is used up all the same: nothing is to wait for it.
+            bytes.clear();
+        }
+        let arrival = Arrival { lane: header.lane, seq: header.seq, path: id, sent: header.sent };
+        let before = shared.to_tun.len();
+        if let Err(copy) = self.order.insert(arrival, bytes, now, shared.to_tun) {
+            shared.pool.give(copy);
+            shared.drops.count(DropReason::Duplicate);
+        }
+        drop_empty(shared, before);
+    }
+
+    /// Why a packet is not passed on.
+    fn refusal(&self, packet: &[u8]) -> Option<DropReason> {
+        if !is_whole(packet, self.kind) {
+            return Some(DropReason::NotAnIpPacket);
+        }
+        if self.sources.is_empty() || self.kind == PacketKind::Ethernet {
+            return None;
+        }
+        let (source, _) = addresses(packet)?;
+        let is_behind = self.sources.iter().any(|network| network.contains(source));
+        (!is_behind).then_some(DropReason::ForeignSource)
+    }
+
+    fn handle_frame(
+        &mut self,
+        id: PathId,
+        route: Route,
+        len: usize,
+        frame: &Frame<'_>,
+        shared: &mut Shared<'_>,
+        now: Instant,
+    ) {
+        match *frame {
+            Frame::Padding(_) | Frame::Ping | Frame::Skippable(_) | Frame::Data(..) => {}
+            Frame::Feedback(feedback) => self.on_feedback(&feedback, shared, now),
+            Frame::PathChallenge { path, token } if path == id => {
+                self.answer_challenge(id, route, token, now);
+            }
+            Frame::PathResponse { path, token } if path == id => {
+                self.on_response(id, route, token, now);
+            }
+            Frame::PathChallenge { .. } | Frame::PathResponse { .. } => {
+                shared.drops.count(DropReason::Malformed);
+            }
+            Frame::PathStatus { path, sequence, status } => {
+                self.on_status(path, sequence, status, now);
+            }
+            Frame::MtuProbe { probe } => {
+                let frame = Frame::MtuAck { path: id, probe, size: len as u16 };
+                if let Some(way) = self.fastest().or(Some(id)) {
+                    self.push_frame(way, &frame);
+                }
+            }
+            Frame::MtuAck { path, probe, .. } => {
+                if let Some(path) = self.path_mut(path) {
+                    path.mtu.on_probe_acked(probe, now);
+                }
+            }
+            Frame::Skip { lane, first, count } => {
+                let before = shared.to_tun.len();
+                self.order.on_skip(lane, first, count, now, shared.to_tun);
+                drop_empty(shared, before);
+            }
+            Frame::Settings(settings) => self.on_settings(&settings),
+            Frame::Ack { path, numbers } => {
+                let Some(known) = self.path(path) else { return };
+                let acked: Vec<_> = numbers.iter().filter_map(|n| known.own_number(n)).collect();
+                acked.into_iter().for_each(|number| self.promises.on_acked(path, number));
+            }
+            Frame::Close(_) => self.end(DownReason::PeerDisconnected),
+        }
+    }
+
+    fn on_settings(&mut self, settings: &Settings<'_>) {
+        if settings.max_ip_packet.is_some() {
+            self.peer_max_packet = settings.max_ip_packet;
+        }
+        if let Some(software) = settings.software {
+            self.peer_software = Some(software.as_str().to_owned());
+        }
+    }
+
+    fn on_status(&mut self, id: PathId, sequence: u16, status: PathStatus, now: Instant) {
+        let Some(path) = self.path_mut(id) else { return };
+        let is_news =
+            path.status.peer_sequence.is_none_or(|known| (sequence.wrapping_sub(known) as i16) > 0);
+        if !is_news {
+            return;
+        }
+        path.status.peer_sequence = Some(sequence);
+        path.status.peers = status;
+        if status == PathStatus::Gone {
+            self.take_down(id, PathState::Absent, now);
+        }
+    }
+}
+
+/// What was no packet held a place in its lane, and is not passed on.
+fn drop_empty(shared: &mut Shared<'_>, from: usize) {
+    if shared.to_tun.iter().skip(from).any(Vec::is_empty) {
+        let mut rest = shared.to_tun.split_off(from);
+        rest.retain(|packet| !packet.is_empty());
+        shared.to_tun.append(&mut rest);
+    }
+}

@@ -1,0 +1,512 @@
+//! From the ingress queue to the paths.
+
+use super::control::{ReportedCounts, report_of};
+use super::path::{Path, PathState};
+use super::{Control, Session, Shared};
+use crate::drop::DropReason;
+use crate::epochs::Epoch;
+use crate::flow::LaneMap;
+use crate::id::PathId;
+use crate::ip::PacketKind;
+use crate::path::flight::Outcome;
+use crate::path::rate::FeedbackSample;
+use crate::path::receipt::Report;
+use crate::queue::{IngressQueue, Popped, QueueCounts, QueueLimits, Verdict};
+use crate::recovery::{Parcel, Recovery};
+use crate::scheduler::earliest::{Choice, Earliest, PathView};
+use crate::stats::Traffic;
+use crate::time::{Duration, Instant};
+use crate::transmit::{Transmit, TransmitBuf};
+use crate::wire::v2::{
+    DATA_HEADER_LEN, DATA_OVERHEAD, DataHeader, Feedback, HEADER_LEN, Lane, LaneSeq, SendTime,
+    TAG_LEN, Transit,
+};
+
+/// What is sent again at once when a path falls silent: as much as the others carry in this time.
+const REINJECTED: Duration = Duration::from_millis(50);
+
+/// What waits to be sent, and how it is given to the paths.
+#[derive(Debug)]
+pub(super) struct Upload {
+    lanes: LaneMap,
+    queue: IngressQueue,
+    /// Per lane: the number of the next packet.
+    next: Box<[u64; Lane::COUNT]>,
+    scheduler: Earliest,
+    pub(super) recovery: Recovery,
+    views: Vec<PathView>,
+    /// When the paths were last asked what they can take.
+    pulled_at: Instant,
+    /// The path that is looked at first.
+    cursor: usize,
+    /// The latest one-way delay told by the peer, and what it is in full.
+    transit: Option<(Transit, i64)>,
+    /// What the queue had dropped when it was looked at last.
+    counted: QueueCounts,
+}
+
+impl Upload {
+    pub(super) fn new(lane_key: [u8; 16], kind: PacketKind) -> Self {
+        Self {
+            lanes: LaneMap::new(&lane_key),
+            queue: IngressQueue::new(kind, QueueLimits::default()),
+            next: Box::new([0; Lane::COUNT]),
+            scheduler: Earliest::default(),
+            recovery: Recovery::default(),
+            views: Vec::new(),
+            pulled_at: Instant::ZERO,
+            cursor: 0,
+            transit: None,
+            counted: QueueCounts::default(),
+        }
+    }
+
+    pub(super) fn queued(&self) -> Traffic {
+        Traffic { packets: self.queue.packets() as u64, bytes: self.queue.bytes() as u64 }
+    }
+
+    pub(super) fn marked(&self) -> u64 {
+        self.queue.counts().codel_marked
+    }
+
+    pub(super) fn striped(&self) -> usize {
+        self.scheduler.striped()
+    }
+
+    /// A one-way delay in µs after an offset that all paths have in common: what the peer tells is
+    /// taken to be within two seconds of what it told before.
+    fn unwrap_transit(&mut self, transit: Transit) -> i64 {
+        let full = self.transit.map_or(0, |(latest, full)| {
+            full + i64::from(transit.excess_over(latest)) * SendTime::UNIT_MICROS as i64
+        });
+        self.transit = Some((transit, full));
+        full
+    }
+}
+
+impl Session {
+    /// Takes a whole IP packet or frame that fits the tunnel's MTU.
+    pub(crate) fn send(&mut self, packet: &[u8], shared: &mut Shared<'_>, now: Instant) {
+        self.last_data = Some(now);
+        let lane = self.upload.lanes.lane_of(packet, self.kind);
+        let mut bytes = shared.pool.take();
+        bytes.extend_from_slice(packet);
+        self.upload.queue.push(bytes, lane, now);
+        self.collect_dropped(shared);
+    }
+
+    /// Writes the next batch into `out`; none when there is nothing that may be sent now.
+    pub(crate) fn poll_transmit(
+        &mut self,
+        out: &mut TransmitBuf,
+        shared: &mut Shared<'_>,
+        now: Instant,
+    ) -> Option<Transmit> {
+        if let Some(transmit) = self.transmit_control(out, now) {
+            return Some(transmit);
+        }
+        self.pull(out, shared, now)
+    }
+
+    fn transmit_control(&mut self, out: &mut TransmitBuf, now: Instant) -> Option<Transmit> {
+        loop {
+            let is_sendable = |control: &Control| {
+                self.paths[control.path.slot()].as_ref().is_some_and(|path| !path.is_blocked)
+            };
+            let at = self.outbox.iter().position(is_sendable)?;
+            let control = self.outbox.remove(at)?;
+            let Self { paths, epochs, promises, .. } = self;
+            let path = paths[control.path.slot()].as_deref_mut()?;
+            let epoch = epochs.current(now)?;
+            let route = control.to.unwrap_or(path.route);
+            let len = HEADER_LEN + control.body.len() + TAG_LEN;
+            let datagram = out.push(len);
+            datagram[HEADER_LEN..HEADER_LEN + control.body.len()].copy_from_slice(&control.body);
+            let Some(number) = seal(path, epoch, false, datagram) else { continue };
+            let is_eliciting = control.is_eliciting && control.to.is_none();
+            path.flight.on_sent(number, path.wire_len(len) as u16, is_eliciting, None, now);
+            path.times.sent = now;
+            path.counters.sent.count(len);
+            for promise in control.promises {
+                promises.on_sent(promise, control.path, number);
+            }
+            return out.transmit(route.link, route.remote);
+        }
+    }
+
+    /// Lets the paths that can send take what they may.
+    fn pull(
+        &mut self,
+        out: &mut TransmitBuf,
+        shared: &mut Shared<'_>,
+        now: Instant,
+    ) -> Option<Transmit> {
+        self.upload.pulled_at = now;
+        if self.upload.queue.is_empty() && self.upload.recovery.is_empty() {
+            self.note_idle(now);
+            return None;
+        }
+        self.view_paths(now);
+        self.upload.scheduler.count(self.upload.queue.waiting(), now);
+        for step in 0..PathId::COUNT {
+            let slot = (self.upload.cursor + step) % PathId::COUNT;
+            let Some(path) = self.paths[slot].as_deref() else { continue };
+            if !path.is_ready(now) || !self.upload.views.iter().any(|view| view.id == path.id) {
+                continue;
+            }
+            let route = path.route;
+            self.fill(slot, out, shared, now);
+            let transmit = out.transmit(route.link, route.remote);
+            if transmit.is_some() {
+                self.upload.cursor = slot;
+                return transmit;
+            }
+        }
+        self.upload.cursor = (self.upload.cursor + 1) % PathId::COUNT;
+        None
+    }
+
+    /// The paths among which the scheduler chooses: backups only when there are no others.
+    fn view_paths(&mut self, now: Instant) {
+        let Self { paths, upload, .. } = self;
+        let ready = || paths.iter().flatten().filter(|path| path.is_ready(now));
+        let has_main = ready().any(|path| !path.is_backup());
+        let chosen = || ready().filter(|path| !(has_main && path.is_backup()));
+        let knows_delays = chosen().all(|path| path.demand.transit.is_some());
+        upload.views.clear();
+        upload.views.extend(chosen().map(|path| path.view(knows_delays, now)));
+    }
+
+    /// Paths that could send and have nothing to are not limited by what they carry.
+    fn note_idle(&mut self, now: Instant) {
+        for path in self.paths.iter_mut().flatten() {
+            if path.is_up() && path.pacer.is_open(now) && !path.is_full() {
+                path.demand.idle_at = now;
+            }
+        }
+    }
+
+    /// Fills a batch for one path.
+    fn fill(&mut self, slot: usize, out: &mut TransmitBuf, shared: &mut Shared<'_>, now: Instant) {
+        let Self { paths, epochs, upload, .. } = self;
+        let Some(path) = paths[slot].as_deref_mut() else { return };
+        let Some(epoch) = epochs.current(now) else { return };
+        let has_others = upload.views.len() > 1;
+        while path.pacer.is_open(now) && !path.is_full() {
+            let max_packet = path.max_packet();
+            let fits = |len: usize| len <= max_packet && out.accepts(len + DATA_OVERHEAD);
+            let parcel = match upload.recovery.pop(path.id, has_others, fits) {
+                Some(parcel) => {
+                    path.counters.resent.count(parcel.bytes.len());
+                    parcel
+                }
+                None => match upload.take(path.id, out, shared, now) {
+                    Taken::Packet(parcel) => parcel,
+                    Taken::Full => return,
+                    Taken::Nothing => {
+                        path.demand.idle_at = now;
+                        return;
+                    }
+                },
+            };
+            if let Some(refused) = send_parcel(path, epoch, parcel, out, now) {
+                shared.pool.give(refused.bytes);
+                return;
+            }
+        }
+    }
+
+    /// Feedback came about a path.
+    pub(super) fn on_feedback(
+        &mut self,
+        feedback: &Feedback,
+        shared: &mut Shared<'_>,
+        now: Instant,
+    ) {
+        let Self { paths, upload, .. } = self;
+        let Some(path) = paths[feedback.path.slot()].as_deref_mut() else { return };
+        let Some(largest) = path.own_number(feedback.largest) else { return };
+        let report = report_of(feedback, largest, &path.demand.reported);
+        let is_newer = report.packets > path.demand.reported.packets;
+        let srtt = path.rtt.estimator.smoothed();
+        let outcome = path.flight.on_report(&report, srtt, now);
+        if let Some(rtt) = outcome.rtt {
+            path.rtt.on_sample(rtt, now);
+        }
+        path.times.on_feedback(!outcome.acked.is_empty(), now);
+        path.health.is_said_silent = feedback.is_silent && !path.flight.is_empty();
+        let transit = report.lowest_transit.filter(|_| is_newer);
+        let transit = transit.map(|transit| upload.unwrap_transit(transit));
+        path.on_outcome(&outcome);
+        if is_newer {
+            path.on_newest(&outcome, transit, &report, now);
+            path.demand.reported = ReportedCounts {
+                at_micros: report.largest_at_micros,
+                packets: report.packets,
+                bytes: report.bytes,
+                marks: report.congestion_marks,
+            };
+        }
+        let (id, rtt, round) = (path.id, path.srtt(), outcome.rtt);
+        let has_arrived = !outcome.acked.is_empty();
+        self.settle(id, outcome, rtt, shared, now);
+        if has_arrived {
+            self.on_progress(id, now);
+        }
+        if round.is_some() {
+            self.order.set_round_trip(id, rtt);
+            self.update_repair_time();
+        }
+    }
+
+    /// Buffers of what arrived go back to the stock; what was lost is sent again.
+    fn settle(
+        &mut self,
+        id: PathId,
+        outcome: Outcome<Parcel>,
+        rtt: Duration,
+        shared: &mut Shared<'_>,
+        now: Instant,
+    ) {
+        for parcel in outcome.acked.into_iter().filter_map(|packet| packet.content) {
+            shared.pool.give(parcel.bytes);
+        }
+        for parcel in outcome.lost.into_iter().filter_map(|packet| packet.content) {
+            if let Some(freed) = self.upload.recovery.on_lost(parcel, id, rtt, now) {
+                shared.pool.give(freed);
+            }
+        }
+    }
+
+    /// How long the receiver's counterpart of this end takes to repair a loss towards us is about what
+    /// we take: the paths are the same.
+    fn update_repair_time(&mut self) {
+        let up = || self.paths().filter(|path| path.is_up());
+        let fastest = up().map(|path| path.srtt() + path.rtt_deviation()).min();
+        self.order.set_repair_time(fastest.map(|time| time + Duration::from_millis(5)));
+    }
+
+    /// What is on its way on a path that fell silent is sent again on others, as much as they carry in
+    /// 50 ms; the rest is given up.
+    pub(super) fn reinject(&mut self, id: PathId, now: Instant) {
+        let rates = self.paths().filter(|path| path.id != id && path.is_up());
+        let rate: f64 = rates.map(|path| path.rate.capacity() as f64).sum();
+        let mut budget = rate * REINJECTED.as_secs_f64();
+        let Self { paths, upload, .. } = self;
+        let Some(path) = paths[id.slot()].as_deref_mut() else { return };
+        let rtt = path.srtt() + path.probe_timeout();
+        let mut parcels: Vec<_> = path.flight.take_contents().collect();
+        parcels.sort_by_key(|parcel| !parcel.is_sparse);
+        for parcel in parcels {
+            budget -= parcel.bytes.len() as f64;
+            if budget < 0.0 {
+                upload.recovery.give_up(parcel);
+            } else {
+                upload.recovery.reinject(parcel, id, rtt, now);
+            }
+        }
+    }
+
+    /// When the paths are to be asked again what they can take.
+    pub(super) fn pull_due(&self) -> Option<Instant> {
+        if self.upload.queue.is_empty() && self.upload.recovery.is_empty() {
+            return None;
+        }
+        let opens = |path: &Path| {
+            let at = path.pacer.opens_at();
+            let is_later = at > self.upload.pulled_at;
+            (path.state == PathState::Up && !path.is_blocked && !path.is_full() && is_later)
+                .then_some(at)
+        };
+        let held = self.paths().filter_map(|path| path.health.held_down_until);
+        let held = held.filter(|at| *at > self.upload.pulled_at);
+        self.paths().filter_map(opens).chain(held).chain(self.upload.recovery.poll_timeout()).min()
+    }
+
+    pub(super) fn tend_recovery(&mut self, shared: &mut Shared<'_>, now: Instant) {
+        if self.upload.recovery.poll_timeout().is_some_and(|at| at <= now) {
+            let mut freed = Vec::new();
+            self.upload.recovery.handle_timeout(now, &mut freed);
+            freed.into_iter().for_each(|bytes| shared.pool.give(bytes));
+        }
+    }
+
+    fn collect_dropped(&mut self, shared: &mut Shared<'_>) {
+        self.upload.collect_dropped(shared);
+    }
+}
+
+enum Taken {
+    Packet(Parcel),
+    /// There is something, but not for this batch.
+    Full,
+    Nothing,
+}
+
+impl Upload {
+    /// The next packet for a path, with its place in its lane.
+    fn take(
+        &mut self,
+        path: PathId,
+        out: &TransmitBuf,
+        shared: &mut Shared<'_>,
+        now: Instant,
+    ) -> Taken {
+        loop {
+            let Self { queue, scheduler, views, .. } = self;
+            let (mut is_full, mut too_big) = (false, false);
+            let popped = queue.pop(
+                |lane| match scheduler.choose(lane, path, views, now) {
+                    Choice::Wait => Verdict::Pass,
+                    Choice::TooBig => {
+                        too_big = true;
+                        Verdict::Take(None)
+                    }
+                    Choice::Take(_) if !out.accepts(lane.head.len() + DATA_OVERHEAD) => {
+                        is_full = true;
+                        Verdict::Pass
+                    }
+                    Choice::Take(codel) => Verdict::Take(codel),
+                },
+                now,
+            );
+            self.collect_dropped(shared);
+            match popped {
+                Some(popped) if too_big => {
+                    shared.drops.count(DropReason::TooBig);
+                    shared.pool.give(popped.packet);
+                }
+                Some(popped) => return Taken::Packet(self.number(popped, now)),
+                None if is_full => return Taken::Full,
+                None => return Taken::Nothing,
+            }
+        }
+    }
+
+    fn number(&mut self, popped: Popped, now: Instant) -> Parcel {
+        let Popped { packet, lane, was_sparse, .. } = popped;
+        let next = &mut self.next[lane.slot()];
+        let seq = *next;
+        *next += 1;
+        let is_last = self.queue.lane(lane).packets == 0;
+        self.scheduler.on_sent(lane, packet.len(), is_last, now);
+        self.recovery.on_sent(packet.len());
+        Parcel { lane, seq, bytes: packet, first_sent: now, tries: 0, is_sparse: was_sparse }
+    }
+
+    fn collect_dropped(&mut self, shared: &mut Shared<'_>) {
+        let before = self.counted;
+        let counts = self.queue.counts();
+        shared.drops.add(DropReason::QueueDelay, counts.codel_dropped - before.codel_dropped);
+        shared.drops.add(DropReason::QueueFull, counts.overflow - before.overflow);
+        self.counted = counts;
+        self.queue.drain_dropped().for_each(|bytes| shared.pool.give(bytes));
+    }
+}
+
+impl Path {
+    fn view(&self, knows_delays: bool, now: Instant) -> PathView {
+        let rtt = self.srtt().as_micros() as f64;
+        let opens_at = self.pacer.opens_at();
+        let transit = self.demand.transit.filter(|_| knows_delays);
+        PathView {
+            id: self.id,
+            opens_in: opens_at.saturating_since(now).as_micros() as f64,
+            rate: (self.rate.capacity() as f64).max(1.0),
+            delay: transit.map_or(rtt / 2.0, |transit| transit.mean),
+            deviation: transit.map_or(0.0, |transit| transit.deviation),
+            loss: self.loss.share(),
+            cost: 0.0,
+            rtt,
+            max_packet: self.max_packet(),
+            is_full: self.is_full(),
+            is_untested: !self.rate.is_tested(),
+        }
+    }
+
+    fn rtt_deviation(&self) -> Duration {
+        self.rtt.estimator.variation().unwrap_or_default()
+    }
+
+    /// What became of packets.
+    fn on_outcome(&mut self, outcome: &Outcome<Parcel>) {
+        for packet in &outcome.lost {
+            self.mtu.on_lost(packet.len);
+        }
+        if let Some(largest) = outcome.acked.iter().map(|packet| packet.len).max() {
+            self.mtu.on_arrived(largest);
+        }
+        self.loss.on_packets(outcome.acked.len(), outcome.lost.len());
+    }
+
+    /// Feeds the newest report into the rate controller.
+    fn on_newest(
+        &mut self,
+        outcome: &Outcome<Parcel>,
+        transit: Option<i64>,
+        report: &Report,
+        now: Instant,
+    ) {
+        if let Some(transit) = transit {
+            self.demand.on_transit(transit);
+        }
+        let since = self.demand.reported_sent_at;
+        let was_busy = since.is_some_and(|since| self.demand.idle_at < since);
+        // A queue in the network says the same: more was sent than the path carries.
+        let is_limited = was_busy || self.rate.is_over();
+        self.demand.reported_sent_at = outcome.largest_sent_at.or(since);
+        let sample = FeedbackSample {
+            received_bytes: report.bytes,
+            received_at: Instant::from_micros(report.largest_at_micros),
+            lowest_transit: transit,
+            rtt: outcome.rtt,
+            min_rtt: self.rtt.min(),
+            acked_packets: outcome.acked.len() as u64,
+            lost_packets: outcome.lost.len() as u64,
+            is_limited,
+            in_flight: self.flight.bytes(),
+        };
+        self.rate.on_feedback(&sample, now);
+        self.pacer.set_rate(self.rate.rate(), now);
+    }
+}
+
+/// Seals a parcel into the batch and remembers it. Gives it back when nothing more can be sealed.
+fn send_parcel(
+    path: &mut Path,
+    epoch: &Epoch,
+    parcel: Parcel,
+    out: &mut TransmitBuf,
+    now: Instant,
+) -> Option<Parcel> {
+    let header =
+        DataHeader { lane: parcel.lane, seq: LaneSeq::of(parcel.seq), sent: SendTime::at(now) };
+    let len = parcel.bytes.len() + DATA_OVERHEAD;
+    let datagram = out.push(len);
+    let body = &mut datagram[HEADER_LEN..len - TAG_LEN];
+    body[..DATA_HEADER_LEN].copy_from_slice(&header.encode());
+    body[DATA_HEADER_LEN..].copy_from_slice(&parcel.bytes);
+    let Some(number) = seal(path, epoch, epoch.is_cleartext(), datagram) else {
+        out.pop();
+        return Some(parcel);
+    };
+    let wire_len = path.wire_len(len);
+    path.flight.on_sent(number, wire_len as u16, true, Some(parcel), now);
+    path.pacer.on_sent(wire_len, path.rate.rate(), now);
+    path.times.sent = now;
+    path.counters.sent.count(len);
+    None
+}
+
+/// Seals a datagram under the path's next number.
+fn seal(
+    path: &mut Path,
+    epoch: &Epoch,
+    is_clear: bool,
+    datagram: &mut [u8],
+) -> Option<crate::id::PacketNumber> {
+    let unused = path.numbers.draw()?;
+    let number = unused.number();
+    epoch.seal(unused, is_clear, datagram).ok()?;
+    Some(number)
+}
