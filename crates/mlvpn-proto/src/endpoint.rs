@@ -355,12 +355,26 @@ impl Endpoint {
     }
 
     fn send(&mut self, slot: usize, packet: &[u8], now: Instant) {
+        let bound = self.bound_to(packet);
         let Self { sessions, rng, pool, to_tun, drops, .. } = self;
         let mut shared = v2::Shared { rng, pool, to_tun, drops };
         if let Some(session) = sessions.get_mut(slot) {
             self.from_tun.count(packet.len());
-            session.send(packet, &mut shared, now);
+            session.send(packet, bound, &mut shared, now);
         }
+    }
+
+    /// The link to which the first filter that matches gives a packet.
+    fn bound_to(&self, packet: &[u8]) -> Option<LinkIndex> {
+        let up = self.config.filters.iter().filter_map(|rule| {
+            let link = self.links.named(&rule.link)?;
+            Some((rule, link))
+        });
+        let mut matching = up.filter(|(rule, link)| {
+            self.links.get(*link).is_some_and(|link| link.is_up)
+                && rule.filter.matches(packet, self.config.inner)
+        });
+        matching.next().map(|(_, link)| link)
     }
 
     fn limits(&self, slot: usize) -> Limits {

@@ -231,6 +231,13 @@ impl IngressQueue {
         self.counts
     }
 
+    /// What was dropped since this was asked last. Marks are counted for ever.
+    pub fn take_counts(&mut self) -> QueueCounts {
+        let counts = self.counts;
+        self.counts = QueueCounts { codel_marked: counts.codel_marked, ..QueueCounts::default() };
+        counts
+    }
+
     /// Sets how much may wait; what is too much now is dropped.
     pub fn set_limits(&mut self, limits: QueueLimits, now: Instant) {
         let is_lane_limit_lower = limits.per_lane < self.limits.per_lane;

@@ -94,6 +94,11 @@ impl Links {
         self.slots.iter().enumerate().filter_map(with_index).zip(self.slots.iter().flatten())
     }
 
+    /// The link of that name.
+    pub(super) fn named(&self, name: &str) -> Option<LinkIndex> {
+        self.iter().find(|(_, link)| link.config.name == name).map(|(index, _)| index)
+    }
+
     /// Whether a link is only for when no other is up.
     pub(super) fn is_backup(&self, link: LinkIndex) -> bool {
         self.get(link).is_some_and(|link| link.config.fallback_only)

@@ -15,10 +15,10 @@ const UNITS: i64 = 1_000_000;
 /// Bounds of a rate: 8 kbit/s to 100 Gbit/s, so that credit fits its type.
 const RATES: (u64, u64) = (1_000, 12_500_000_000);
 
-/// Spends credit, which the rate earns, on packets.
+/// Spends credit, which the rate earns, on packets, in runs.
 ///
 /// Credit is counted in millionths of a byte and never rounded: the rate kept is exactly the rate
-/// asked for. A run starts when credit for [`RUN`] is there and ends when it is spent; at rates
+/// asked for. A run starts when credit for half a millisecond is there and ends when it is spent; at rates
 /// below 24 Mbit/s a run is one packet.
 #[derive(Clone, Debug)]
 pub struct Pacer {

@@ -37,6 +37,8 @@ use trial::{DrainTrial, Rivalry};
 const FULL_PACKET: f64 = 1_500.0;
 /// Packets per [`ASSUMED_RTT`] that a path begins with when nothing is known of it.
 const FIRST_PACKETS: f64 = 10.0;
+/// A round trip shorter than this makes the first rate no higher.
+const LEAST_FIRST_RTT: Duration = Duration::from_millis(2);
 /// Packets that may be on their way in addition to what the rate needs, and in any case.
 const SPARE_PACKETS: f64 = 3.0;
 const LEAST_PACKETS: f64 = 6.0;
@@ -83,7 +85,7 @@ const LONGEST_STEP: Duration = Duration::from_millis(100);
 /// What the controller is doing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum State {
-    /// The rate doubles every round trip until the path is full.
+    /// A multiple of what arrives is sent, until the path is full.
     Startup,
     /// No queue stands: the rate grows.
     Cruise,
@@ -113,6 +115,8 @@ pub struct RateController {
     rivalry: Rivalry,
     last_feedback: Option<Instant>,
     last_limited: Option<Instant>,
+    /// The first round trip was measured.
+    has_begun: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -161,6 +165,7 @@ impl RateController {
             rivalry: Rivalry::default(),
             last_feedback: None,
             last_limited: None,
+            has_begun: start.is_some(),
         }
     }
 
@@ -168,6 +173,10 @@ impl RateController {
     pub fn on_feedback(&mut self, sample: &FeedbackSample, now: Instant) {
         let step = self.step(now);
         let verdict = self.measured.on_feedback(sample, self.packet_time(), now);
+        if let Some(rtt) = sample.rtt.filter(|_| self.startup.is_some() && !self.has_begun) {
+            self.has_begun = true;
+            self.begin(rtt);
+        }
         if !sample.is_limited {
             self.on_not_limited();
             return;
@@ -218,7 +227,7 @@ impl RateController {
     /// The path works again after a time in which nothing arrived.
     pub fn on_outage_end(&mut self, now: Instant) {
         let delivered = self.delivered(Instant::ZERO).unwrap_or(0.0);
-        self.estimate = (self.estimate / 2.0).max(delivered.min(self.estimate));
+        self.estimate = (self.estimate / 2.0).max(delivered.min(self.estimate)).max(RATES.0);
         self.gain = 1.0;
         self.measured.delivery.clear();
         self.overload = Overload::default();
@@ -276,9 +285,13 @@ impl RateController {
 
     /// What arrives is a lower bound: what the application does not send says nothing.
     fn on_not_limited(&mut self) {
-        if let Some(delivered) = self.delivered(Instant::ZERO) {
-            // A path that nothing has filled yet stays ahead of a sender that doubles.
-            let lead = if self.startup.is_some() { MOST_OVER_DELIVERY_STARTUP } else { 1.0 };
+        // A path that nothing has filled yet stays ahead of a sender that doubles every round trip.
+        let (delivered, lead) = if self.startup.is_some() {
+            (self.delivered_just_now(), MOST_OVER_DELIVERY_STARTUP)
+        } else {
+            (self.delivered(Instant::ZERO), 1.0)
+        };
+        if let Some(delivered) = delivered {
             self.estimate = self.estimate.max(delivered * lead).min(self.limit);
         }
         self.state = State::NotLimited;
@@ -302,8 +315,12 @@ impl RateController {
         match verdict {
             Verdict::Usual if self.measured.loss.is_limiting() => {}
             Verdict::Usual => self.overload.before_loss = 0.0,
-            Verdict::Excess if self.queue_delay() > self.threshold() => self.on_full_queue(),
-            Verdict::Excess => {
+            Verdict::Excess { .. } if self.queue_delay() > self.threshold() => self.on_full_queue(),
+            // STARTUP sends twice what a policer lets through, which loses heavily.
+            Verdict::Excess { is_heavy: false } if self.startup.is_some() => {
+                self.measured.loss.learn();
+            }
+            Verdict::Excess { .. } => {
                 self.overload.before_loss = self.overload.before_loss.max(self.estimate);
                 if let Some(delivered) = self.delivered(Instant::ZERO) {
                     self.estimate = self.estimate.min(delivered * BELOW_POLICER);
@@ -340,13 +357,25 @@ impl RateController {
         self.overload.reports_over = if is_over { self.overload.reports_over + 1 } else { 0 };
     }
 
+    /// What arrives, over as short a time as tells anything.
+    fn delivered_just_now(&self) -> Option<f64> {
+        let span = (self.measured.unloaded_rtt() / 2).max(self.packet_time() * 4);
+        self.measured.delivered_over(span, Instant::ZERO, self.packet_time())
+    }
+
+    /// Before anything else is known of the path: as much in its first round trip as a sender in the
+    /// tunnel sends at once (the initial window of RFC 6928).
+    fn begin(&mut self, rtt: Duration) {
+        let first = FIRST_PACKETS * FULL_PACKET / rtt.max(LEAST_FIRST_RTT).as_secs_f64();
+        self.estimate = self.estimate.max(first).min(self.limit);
+    }
+
     fn start_up(&mut self, now: Instant) {
         let Some(mut startup) = self.startup else { return };
         self.state = State::Startup;
         self.gain = 1.0;
         let rtt = self.measured.unloaded_rtt();
-        let span = (rtt / 2).max(self.packet_time() * 4);
-        let delivered = self.measured.delivered_over(span, Instant::ZERO, self.packet_time());
+        let delivered = self.delivered_just_now();
         let queue = self.measured.queue.own_latest().unwrap_or_default();
         let round = rtt + self.measured.feedback_interval();
         if startup.is_full(delivered, (queue, self.threshold()), round, now) {
@@ -450,7 +479,10 @@ impl RateController {
             self.rivalry = Rivalry::default();
             self.look.postpone();
         }
-        if self.look.is_due(now) && self.state != State::Drain {
+        if self.state == State::Drain || self.own_queue() > self.threshold() {
+            self.look.expect_fall();
+        }
+        if self.look.is_due(self.estimate, now) && self.state != State::Drain {
             let (queue, packet, round) = (self.own_queue(), self.packet_time(), self.round());
             self.look.begin(queue, packet, round * 2, now);
             self.measured.queue.begin_look();
@@ -492,7 +524,7 @@ impl RateController {
     }
 
     fn packet_time(&self) -> Duration {
-        Duration::from_secs_f64(FULL_PACKET / self.estimate)
+        Duration::from_secs_f64(FULL_PACKET / self.estimate.max(RATES.0))
     }
 
     /// The delay of the control loop: from a change of the rate until its effect is known.

@@ -48,6 +48,9 @@ const TARGET_SHARE: f64 = 0.4;
 const LEAST_TARGET: Duration = Duration::from_millis(5);
 const LEAST_INTERVAL: Duration = Duration::from_millis(100);
 
+/// Bytes of a full packet.
+const FULL_PACKET: usize = 1_500;
+
 /// A path as the scheduler sees it. Times are in microseconds.
 #[derive(Clone, Copy, Debug)]
 pub struct PathView {
@@ -388,6 +391,12 @@ impl StripeSet {
             && (view.is_untested || view.rate >= MIN_RATE_SHARE * self.rate)
             && view.loss <= MAX_LOSS
     }
+}
+
+/// What CoDel allows a lane that goes over one path only.
+#[must_use]
+pub fn codel_of_one(path: &PathView) -> CodelParams {
+    codel([path].into_iter(), FULL_PACKET)
 }
 
 /// What CoDel allows a lane that goes over these paths.

@@ -205,9 +205,8 @@ impl Session {
     pub(crate) fn install_epoch(&mut self, epoch: Epoch, now: Instant) {
         self.epochs.install(epoch, now);
         self.last_received = Some(now);
-        if self.promises.is_new() {
-            self.promises.make(promise::Promise::Settings, now);
-        }
+        // The responder waits for a packet under the epoch: this one is repeated until it came.
+        self.promises.make(promise::Promise::Settings, now);
     }
 
     /// The responder's: seals under `epoch` once the peer has.

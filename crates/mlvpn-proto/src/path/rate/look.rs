@@ -7,6 +7,9 @@ const EVERY: Duration = Duration::from_secs(4);
 /// The first comes soon after STARTUP: what was learned before was learned without load, and radio
 /// and switches delay a busy path more.
 const FIRST: Duration = Duration::from_millis(500);
+/// An estimate below this share of what it was makes a look due, and sooner by so much.
+const FALLEN: f64 = 0.93;
+const SOONER: Duration = Duration::from_millis(3_000);
 /// How much more than the queue is drained.
 const DEEPER: Duration = Duration::from_millis(2);
 /// Most queue that is drained for it.
@@ -23,6 +26,8 @@ pub(super) struct Look {
     /// Seconds of sending that are still to be left out.
     to_skip: f64,
     was_one: bool,
+    /// The highest estimate since the last one.
+    highest: f64,
 }
 
 impl Look {
@@ -31,15 +36,24 @@ impl Look {
         self.due = None;
     }
 
+    /// That the estimate falls has a reason.
+    pub(super) fn expect_fall(&mut self) {
+        self.highest = 0.0;
+    }
+
     /// Nobody sends enough for a queue.
     pub(super) fn cancel(&mut self) {
         *self = Self { was_one: self.was_one, ..Self::default() };
     }
 
-    /// Whether one is to begin.
-    pub(super) fn is_due(&mut self, now: Instant) -> bool {
+    /// Whether one is to begin. A fall of the `estimate` makes it due sooner: what lowers it may be
+    /// a delay that only looks like a queue.
+    pub(super) fn is_due(&mut self, estimate: f64, now: Instant) -> bool {
         let pause = if self.was_one { EVERY } else { FIRST };
-        now >= *self.due.get_or_insert(now + pause)
+        let due = *self.due.get_or_insert(now + pause);
+        self.highest = self.highest.max(estimate);
+        let has_fallen = estimate < self.highest * FALLEN && self.was_one;
+        now >= if has_fallen { due - SOONER } else { due }
     }
 
     /// One begins: `queue` is drained; its effect is over after `time`.
@@ -53,6 +67,7 @@ impl Look {
         self.to_skip = (queue.min(MOST) + DEEPER + packet).as_secs_f64();
         self.until = Some(now + time);
         self.due = Some(now + EVERY);
+        self.highest = 0.0;
         self.was_one = true;
     }
 
@@ -87,8 +102,8 @@ mod tests {
     fn a_look_skips_the_queue_and_a_little_more() {
         let ms = Duration::from_millis;
         let mut look = Look::default();
-        assert!(!look.is_due(Instant::ZERO));
-        assert!(look.is_due(Instant::from_millis(500)));
+        assert!(!look.is_due(1.0, Instant::ZERO));
+        assert!(look.is_due(1.0, Instant::from_millis(500)));
         look.begin(ms(3), ms(1), ms(60), Instant::from_millis(500));
         let steps = (0..100).take_while(|_| {
             look.advance(ms(1));
@@ -98,7 +113,9 @@ mod tests {
         assert!(!look.take_end(Instant::from_millis(559)));
         assert!(look.take_end(Instant::from_millis(560)));
         assert!(!look.is_on());
-        assert!(!look.is_due(Instant::from_millis(4_499)));
-        assert!(look.is_due(Instant::from_millis(4_500)));
+        assert!(!look.is_due(1.0, Instant::from_millis(4_499)));
+        assert!(look.is_due(1.0, Instant::from_millis(4_500)));
+        assert!(look.is_due(0.9, Instant::from_millis(1_500)), "the estimate fell");
+        assert!(!look.is_due(0.9, Instant::from_millis(1_499)));
     }
 }

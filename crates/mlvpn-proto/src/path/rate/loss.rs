@@ -5,14 +5,21 @@ use crate::time::{Duration, Instant};
 /// A share of packets is judged over at least this many, and this long.
 const LEAST_PACKETS: u64 = 50;
 const LEAST_TIME: Duration = Duration::from_millis(100);
-/// Loss above the usual share that counts as more than chance, beside three standard deviations.
+/// Loss above the usual share that counts as more than chance: at least this share, and so many
+/// standard deviations.
 const LEAST_EXCESS: f64 = 0.015;
-/// More loss than this is not taken for usual before it was tried.
+const DEVIATIONS: f64 = 4.0;
+/// More loss than this is never taken for chance, and only for usual when sending less did not help.
 const HEAVY: f64 = 0.1;
+/// How often less is sent before loss is not ours, usually and when it is heavy. A policer with a
+/// deep bucket lets more arrive than it will go on to, which takes a second try.
+const TRIES: (u32, u32) = (2, 6);
 /// Most loss that is ever taken for usual.
 const MOST_USUAL: f64 = 0.15;
-/// Gain of the usual share's average.
-const USUAL_GAIN: f64 = 1.0 / 8.0;
+/// Windows that the usual share is taken from.
+const WINDOWS: usize = 6;
+/// After this time without excess the next pause is a short one.
+const FORGOTTEN: Duration = Duration::from_secs(30);
 /// A trial without enough packets for an answer is given up.
 const LONGEST_TRIAL: Duration = Duration::from_secs(2);
 /// How long the rate stays when it was found to be limited by loss; doubled each time.
@@ -24,10 +31,12 @@ pub(super) struct LossTrend {
     window: Window,
     /// The share that is lost whatever the rate.
     usual: f64,
-    /// A share was learned.
-    is_known: bool,
+    /// The shares lost in the latest windows; the least of them is the usual one, as loss by
+    /// overload comes and goes.
+    recent: [f64; WINDOWS],
     trial: Trial,
     pause: Duration,
+    last_excess: Instant,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -45,7 +54,7 @@ enum Trial {
     Running {
         share: f64,
         since: Instant,
-        is_second: bool,
+        tries: u32,
     },
     /// Sending less lowered the loss: the rate does not rise before the instant.
     Confirmed {
@@ -59,7 +68,10 @@ pub(super) enum Verdict {
     /// Nothing.
     Usual,
     /// More is lost than usual: send no more than what arrives, and see.
-    Excess,
+    Excess {
+        /// So much that it is not radio.
+        is_heavy: bool,
+    },
     /// Sending less did not help; it was not our rate.
     NotOurs,
 }
@@ -67,7 +79,14 @@ pub(super) enum Verdict {
 impl Default for LossTrend {
     fn default() -> Self {
         let (window, trial) = (Window::default(), Trial::None);
-        Self { window, usual: 0.0, is_known: false, trial, pause: PAUSES.0 }
+        Self {
+            window,
+            usual: 0.0,
+            recent: [0.0; WINDOWS],
+            trial,
+            pause: PAUSES.0,
+            last_excess: Instant::ZERO,
+        }
     }
 }
 
@@ -97,9 +116,6 @@ impl LossTrend {
         }
         let share = self.window.lost as f64 / packets as f64;
         self.window = Window { from: Some(now), acked: 0, lost: 0 };
-        if !self.is_known && share < HEAVY {
-            (self.usual, self.is_known) = (share, true);
-        }
         self.judge(share, packets, from, round, now)
     }
 
@@ -113,11 +129,31 @@ impl LossTrend {
         self.trial = Trial::None;
     }
 
+    /// The excess is taken for usual without a trial.
+    pub(super) fn learn(&mut self) {
+        if let Trial::Running { share, .. } = self.trial {
+            self.take_for_usual(share);
+        }
+        self.trial = Trial::None;
+    }
+
     /// Whether the rate must not rise, as it was found that more would be lost.
     pub(super) fn is_limiting(&self) -> bool {
         self.trial != Trial::None
     }
 
+    fn take_for_usual(&mut self, share: f64) {
+        self.usual = share.min(MOST_USUAL);
+        self.recent = [self.usual; WINDOWS];
+    }
+
+    fn note(&mut self, share: f64) {
+        self.recent.rotate_right(1);
+        self.recent[0] = share;
+        self.usual = self.recent.iter().copied().fold(MOST_USUAL, f64::min);
+    }
+
+    /// Decides on a window from `from` to `now` in which this share of so many packets was lost.
     fn judge(
         &mut self,
         share: f64,
@@ -126,19 +162,18 @@ impl LossTrend {
         round: Duration,
         now: Instant,
     ) -> Verdict {
-        let deviation = (self.usual.max(share / 2.0) / packets as f64).sqrt();
-        let limit = self.usual + LEAST_EXCESS.max(3.0 * deviation);
+        let mean = self.recent.iter().sum::<f64>() / WINDOWS as f64;
+        let chance = DEVIATIONS * deviation(mean.max(share / 2.0), packets);
+        let limit = mean + LEAST_EXCESS.max(chance);
+        let limit = if mean < HEAVY { limit.min(HEAVY) } else { limit };
         match self.trial {
             Trial::Running { since, .. } if from < since => Verdict::Usual,
-            Trial::Running { share: before, is_second, .. }
-                if share > (self.usual + before) / 2.0 =>
-            {
-                if !is_second {
-                    // A policer with a deep bucket lets more arrive than it will go on to.
-                    self.trial = Trial::Running { share, since: now + round, is_second: true };
-                    return Verdict::Excess;
+            Trial::Running { share: before, tries, .. } if share > (mean + before) / 2.0 => {
+                if tries < if share < HEAVY { TRIES.0 } else { TRIES.1 } {
+                    self.trial = Trial::Running { share, since: now + round, tries: tries + 1 };
+                    return Verdict::Excess { is_heavy: share >= HEAVY };
                 }
-                self.usual = share.min(MOST_USUAL);
+                self.take_for_usual(share);
                 self.trial = Trial::None;
                 Verdict::NotOurs
             }
@@ -148,15 +183,25 @@ impl LossTrend {
                 Verdict::Usual
             }
             _ if share > limit => {
-                self.trial = Trial::Running { share, since: now + round, is_second: false };
-                Verdict::Excess
+                self.trial = Trial::Running { share, since: now + round, tries: 1 };
+                if now >= self.last_excess + FORGOTTEN {
+                    self.pause = PAUSES.0;
+                }
+                self.last_excess = now;
+                Verdict::Excess { is_heavy: share >= HEAVY }
             }
             _ => {
-                self.usual += (share - self.usual) * USUAL_GAIN;
+                self.note(share);
                 Verdict::Usual
             }
         }
     }
+}
+
+/// The standard deviation of the share lost of `packets` of which each is lost with probability
+/// `share`, which is small.
+fn deviation(share: f64, packets: u64) -> f64 {
+    (share / packets as f64).sqrt()
 }
 
 #[cfg(test)]
@@ -185,16 +230,24 @@ mod tests {
         let mut trend = LossTrend::default();
         feed(&mut trend, 0, &[0; 10]);
         let verdicts = feed(&mut trend, 1_000, &[20, 20, 0, 0, 0]);
-        assert!(verdicts.contains(&Verdict::Excess));
+        assert!(verdicts.contains(&Verdict::Excess { is_heavy: true }));
         assert!(!verdicts.contains(&Verdict::NotOurs));
         assert!(trend.is_limiting());
+    }
+
+    #[test]
+    fn heavy_loss_is_never_taken_for_chance() {
+        let mut trend = LossTrend::default();
+        feed(&mut trend, 0, &[2, 4, 6, 8, 9, 9, 9]);
+        let verdicts = feed(&mut trend, 1_000, &[11, 11]);
+        assert!(verdicts.contains(&Verdict::Excess { is_heavy: true }), "{verdicts:?}");
     }
 
     #[test]
     fn loss_that_stays_is_learned() {
         let mut trend = LossTrend::default();
         feed(&mut trend, 0, &[0; 10]);
-        let verdicts = feed(&mut trend, 1_000, &[15, 15, 15, 15, 15, 15]);
+        let verdicts = feed(&mut trend, 1_000, &[9, 9, 9, 9, 9, 9]);
         assert!(verdicts.contains(&Verdict::NotOurs));
         assert!(!trend.is_limiting());
     }

@@ -35,8 +35,6 @@ pub struct FeedbackSample {
     pub lost_packets: u64,
     /// Packets waited for this path throughout the time since the last feedback.
     pub is_limited: bool,
-    /// Bytes sent and not known to have arrived or be lost.
-    pub in_flight: u64,
 }
 
 /// All that is measured.

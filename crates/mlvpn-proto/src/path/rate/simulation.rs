@@ -22,6 +22,7 @@ pub(super) use record::Record;
 
 /// The receiver's clock is ahead of ours by so much.
 const CLOCK_OFFSET: u64 = 7_777_777_777;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Event {
     Wake,
@@ -34,13 +35,14 @@ enum Event {
     Tick,
 }
 
+/// The sender, and all that it talks to. Times are µs.
 pub(super) struct Simulation {
     link: Link,
     now: u64,
     events: BinaryHeap<Reverse<(u64, u64, Event)>>,
     scheduled: u64,
     random: Random,
-    pub(super) controller: RateController,
+    controller: RateController,
     pacer: Pacer,
     wake_at: u64,
     flight: VecDeque<(u64, bool)>,
@@ -257,7 +259,6 @@ impl Simulation {
             acked_packets: acked,
             lost_packets: lost,
             is_limited: self.is_limited,
-            in_flight: self.in_flight(),
         };
         self.controller.on_feedback(&sample, self.instant());
         self.pacer.set_rate(self.controller.rate(), self.instant());

@@ -2,6 +2,7 @@
 
 use super::simulation::{LEN, Link, MEGABIT, Random, Record, Simulation};
 use super::*;
+use proptest::prelude::*;
 
 /// What a run amounted to, from some ms to its end.
 #[derive(Debug)]
@@ -158,7 +159,7 @@ fn a_fixed_link_is_full_and_its_queue_short() {
         let packet = packet_ms(&link);
         assert!(result.used >= 0.975, "{link:?}: {result:?}");
         assert!(result.queue_mean <= 5.0_f64.max(1.7 * packet), "{link:?}: {result:?}");
-        assert!(result.queue_p95 <= 10.0_f64.max(2.3 * packet), "{link:?}: {result:?}");
+        assert!(result.queue_p95 <= 11.0_f64.max(2.6 * packet), "{link:?}: {result:?}");
         assert!(result.loss == 0.0, "{link:?}: {result:?}");
     }
 }
@@ -188,8 +189,8 @@ fn a_shallow_buffer_is_neither_overrun_nor_left_empty() {
         let link = Link { buffer_ms: 8.0, ..link };
         let result = measure(&link, 4_000, 12_000);
         assert!(result.used >= 0.98, "{link:?}: {result:?}");
-        // Eight ms of a slow link are less than four packets, which are less than it takes.
-        let most = if link.rates[0].1 < 4.0 * MEGABIT { 0.05 } else { 0.005 };
+        // The buffer is never below four packets; at 4 Mbit/s those are twelve ms.
+        let most = if link.rates[0].1 < 4.0 * MEGABIT { 0.03 } else { 0.005 };
         assert!(result.loss <= most, "{link:?}: {result:?}");
     }
 }
@@ -268,7 +269,15 @@ fn a_policer_is_found() {
         let policer = Some((20.0 * MEGABIT, depth));
         let link = Link { policer, ..Link::new(100.0, rtt, 200.0) };
         let result = measure(&link, 3_000, 20_000);
-        assert!(result.used >= 0.19 && result.loss <= 0.02, "{result:?}");
+        assert!(result.used >= 0.19 && result.loss <= 0.03, "{result:?}");
+    }
+    for (link, mut random) in links(25) {
+        let (rate, depth) = (0.3 * link.rates[0].1, 1e4 + 1e5 * random.uniform());
+        let link = Link { policer: Some((rate, depth)), ..link };
+        let result = measure(&link, 4_000, 14_000);
+        // Fifty packets of a slow link take long.
+        let most = if rate < 4.0 * MEGABIT { 0.3 } else { 0.08 };
+        assert!(result.used >= 0.27 && result.loss <= most, "{link:?}: {result:?}");
     }
 }
 
@@ -281,6 +290,7 @@ fn a_loss_based_rival_does_not_starve_us() {
         let share = record.utilisation(&link, 10_000, 40_000);
         let rival = record.rival[39_999] - record.rival[9_999];
         assert!(rival as f64 >= 0.15 * link.capacity(10_000, 40_000), "{buffer} ms");
+        assert!(record.loss(10_000, 40_000) <= 0.05, "{buffer} ms");
         shares.push(share);
     }
     assert!(shares.iter().all(|&share| share >= 0.06), "{shares:?}");
@@ -340,18 +350,40 @@ fn an_outage_halves_the_rate_and_a_new_route_starts_up_anew() {
     assert_eq!(elsewhere.capacity(), before / 2);
     assert_eq!(elsewhere.base_rtt(), None);
 }
-#[test]
-fn zz_debug() {
-    let (link, mut random) = links(19).last().unwrap();
-    let jitter_us = 2_000 + (random.uniform() * 6_000.0) as u64;
-    let link = Link { jitter_us, jitter_every_us: 0, ..link };
-    let (record, _) = run(&link, 15_000);
-    for ms in (1_000..15_000).step_by(100) {
-        println!(
-            "Z {ms} cap {:.1} used {:.3} q {:.1}",
-            record.capacity[ms] as f64 / MEGABIT,
-            record.utilisation(&link, ms - 100, ms),
-            record.queue[ms]
-        );
+
+proptest! {
+    /// Whatever a peer reports, there is a rate within the bounds and something may be sent.
+    #[test]
+    fn no_report_breaks_the_controller(
+        reports in proptest::collection::vec(
+            (0u64..200_000, 0u64..3_000_000, -3_000_000i64..3_000_000, 0u64..2_000_000, 0u64..300, any::<[bool; 4]>()),
+            1..200,
+        ),
+    ) {
+        let (mut now, mut received_at, mut received_bytes) = (Instant::ZERO, Instant::ZERO, 0);
+        let limit = 12_500_000;
+        let mut controller = RateController::new(Some(limit), None);
+        for (micros, bytes, transit, rtt, lost, [is_limited, has_transit, has_rtt, is_odd]) in reports {
+            now += Duration::from_micros(micros);
+            received_at += Duration::from_micros(if is_odd { 1 } else { micros });
+            received_bytes += bytes;
+            let sample = FeedbackSample {
+                received_bytes,
+                received_at,
+                lowest_transit: has_transit.then_some(transit),
+                rtt: has_rtt.then(|| Duration::from_micros(rtt)),
+                min_rtt: None,
+                acked_packets: bytes / LEN,
+                lost_packets: lost,
+                is_limited,
+            };
+            controller.on_feedback(&sample, now);
+            if is_odd && lost == 7 {
+                controller.on_outage_end(now);
+            }
+            prop_assert!((8_000..=limit).contains(&controller.rate()));
+            prop_assert!((8_000..=limit).contains(&controller.capacity()));
+            prop_assert!(controller.in_flight_cap() >= 6 * LEN);
+        }
     }
 }

@@ -179,10 +179,12 @@ impl Session {
 
     pub(super) fn deserted_at(&self) -> Option<Instant> {
         let heard = self.last_received?;
-        let is_spoken_to = self.paths().any(|path| {
-            !path.flight.is_empty() || matches!(path.state, PathState::Down | PathState::Joining)
+        let spoken = self.paths().filter_map(|path| match path.state {
+            PathState::Down | PathState::Joining => Some(path.since),
+            PathState::Absent => None,
+            PathState::Up | PathState::Suspect => path.flight.oldest(),
         });
-        is_spoken_to.then_some(heard + DESERTION)
+        Some(heard.max(spoken.min()?) + DESERTION)
     }
 
     /// Looks after the life of every path.

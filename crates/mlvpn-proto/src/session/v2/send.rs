@@ -6,7 +6,7 @@ use super::{Control, Session, Shared};
 use crate::drop::DropReason;
 use crate::epochs::Epoch;
 use crate::flow::LaneMap;
-use crate::id::PathId;
+use crate::id::{LinkIndex, PathId};
 use crate::ip::PacketKind;
 use crate::path::flight::Outcome;
 use crate::path::rate::FeedbackSample;
@@ -30,6 +30,9 @@ const REINJECTED: Duration = Duration::from_millis(50);
 pub(super) struct Upload {
     lanes: LaneMap,
     queue: IngressQueue,
+    /// What filters have bound to a path.
+    bound: Vec<(PathId, IngressQueue)>,
+    kind: PacketKind,
     /// Per lane: the number of the next packet.
     next: Box<[u64; Lane::COUNT]>,
     scheduler: Earliest,
@@ -41,8 +44,6 @@ pub(super) struct Upload {
     cursor: usize,
     /// The latest one-way delay told by the peer, and what it is in full.
     transit: Option<(Transit, i64)>,
-    /// What the queue had dropped when it was looked at last.
-    counted: QueueCounts,
 }
 
 impl Upload {
@@ -50,6 +51,8 @@ impl Upload {
         Self {
             lanes: LaneMap::new(&lane_key),
             queue: IngressQueue::new(kind, QueueLimits::default()),
+            bound: Vec::new(),
+            kind,
             next: Box::new([0; Lane::COUNT]),
             scheduler: Earliest::default(),
             recovery: Recovery::default(),
@@ -57,16 +60,61 @@ impl Upload {
             pulled_at: Instant::ZERO,
             cursor: 0,
             transit: None,
-            counted: QueueCounts::default(),
         }
     }
 
     pub(super) fn queued(&self) -> Traffic {
-        Traffic { packets: self.queue.packets() as u64, bytes: self.queue.bytes() as u64 }
+        let count = |of: fn(&IngressQueue) -> usize| self.queues().map(of).sum::<usize>() as u64;
+        Traffic { packets: count(IngressQueue::packets), bytes: count(IngressQueue::bytes) }
     }
 
     pub(super) fn marked(&self) -> u64 {
-        self.queue.counts().codel_marked
+        self.queues().map(|queue| queue.counts().codel_marked).sum()
+    }
+
+    fn queues(&self) -> impl Iterator<Item = &IngressQueue> {
+        self.bound.iter().map(|(_, queue)| queue).chain([&self.queue])
+    }
+
+    /// Whether nothing waits to be sent, or to be sent again.
+    fn is_idle(&self) -> bool {
+        self.recovery.is_empty() && self.queues().all(IngressQueue::is_empty)
+    }
+
+    /// The queue of what is bound to a path.
+    fn bound_queue(&mut self, path: PathId) -> &mut IngressQueue {
+        let known = self.bound.iter().position(|(of, _)| *of == path);
+        let at = known.unwrap_or_else(|| {
+            let queue = IngressQueue::new(self.kind, QueueLimits::default());
+            self.bound.push((path, queue));
+            self.bound.len() - 1
+        });
+        &mut self.bound[at].1
+    }
+
+    /// What is bound to a path that is down goes over any other.
+    fn unbind(&mut self, path: PathId, now: Instant) {
+        let Some(at) = self.bound.iter().position(|(of, _)| *of == path) else { return };
+        let (_, mut queue) = self.bound.swap_remove(at);
+        while let Some(popped) = queue.pop(|_| Verdict::Take(None), now) {
+            self.queue.push(popped.packet, popped.lane, now);
+        }
+    }
+
+    /// The next packet that is bound to a path.
+    fn take_bound(&mut self, path: PathId, out: &TransmitBuf, now: Instant) -> Option<Parcel> {
+        let view = self.views.iter().find(|view| view.id == path)?;
+        let params = crate::scheduler::earliest::codel_of_one(view);
+        let (_, queue) = self.bound.iter_mut().find(|(of, _)| *of == path)?;
+        let fits = |len: usize| len <= view.max_packet && out.accepts(len + DATA_OVERHEAD);
+        let popped = queue.pop(
+            |lane| match fits(lane.head.len()) {
+                true => Verdict::Take(Some(params)),
+                false => Verdict::Pass,
+            },
+            now,
+        )?;
+        Some(self.number(popped, now))
     }
 
     pub(super) fn striped(&self) -> usize {
@@ -85,14 +133,27 @@ impl Upload {
 }
 
 impl Session {
-    /// Takes a whole IP packet or frame that fits the tunnel's MTU.
-    pub(crate) fn send(&mut self, packet: &[u8], shared: &mut Shared<'_>, now: Instant) {
+    /// Takes a whole IP packet or frame that fits the tunnel's MTU. It goes over the link that it is
+    /// bound to as long as that has a path that is up.
+    pub(crate) fn send(
+        &mut self,
+        packet: &[u8],
+        bound: Option<LinkIndex>,
+        shared: &mut Shared<'_>,
+        now: Instant,
+    ) {
         self.last_data = Some(now);
         let lane = self.upload.lanes.lane_of(packet, self.kind);
         let mut bytes = shared.pool.take();
         bytes.extend_from_slice(packet);
-        self.upload.queue.push(bytes, lane, now);
-        self.collect_dropped(shared);
+        let is_bound = |path: &&Path| Some(path.route.link) == bound && path.is_up();
+        let path = self.paths().find(is_bound).map(|path| path.id);
+        let queue = match path {
+            Some(path) => self.upload.bound_queue(path),
+            None => &mut self.upload.queue,
+        };
+        queue.push(bytes, lane, now);
+        self.upload.collect_dropped(shared);
     }
 
     /// Writes the next batch into `out`; none when there is nothing that may be sent now.
@@ -142,7 +203,7 @@ impl Session {
         now: Instant,
     ) -> Option<Transmit> {
         self.upload.pulled_at = now;
-        if self.upload.queue.is_empty() && self.upload.recovery.is_empty() {
+        if self.upload.is_idle() {
             self.note_idle(now);
             return None;
         }
@@ -294,6 +355,7 @@ impl Session {
         let mut budget = rate * REINJECTED.as_secs_f64();
         let Self { paths, upload, .. } = self;
         let Some(path) = paths[id.slot()].as_deref_mut() else { return };
+        upload.unbind(id, now);
         let rtt = path.srtt() + path.probe_timeout();
         let mut parcels: Vec<_> = path.flight.take_contents().collect();
         parcels.sort_by_key(|parcel| !parcel.is_sparse);
@@ -309,7 +371,7 @@ impl Session {
 
     /// When the paths are to be asked again what they can take.
     pub(super) fn pull_due(&self) -> Option<Instant> {
-        if self.upload.queue.is_empty() && self.upload.recovery.is_empty() {
+        if self.upload.is_idle() {
             return None;
         }
         let opens = |path: &Path| {
@@ -330,10 +392,6 @@ impl Session {
             freed.into_iter().for_each(|bytes| shared.pool.give(bytes));
         }
     }
-
-    fn collect_dropped(&mut self, shared: &mut Shared<'_>) {
-        self.upload.collect_dropped(shared);
-    }
 }
 
 enum Taken {
@@ -352,6 +410,9 @@ impl Upload {
         shared: &mut Shared<'_>,
         now: Instant,
     ) -> Taken {
+        if let Some(parcel) = self.take_bound(path, out, now) {
+            return Taken::Packet(parcel);
+        }
         loop {
             let Self { queue, scheduler, views, .. } = self;
             let (mut is_full, mut too_big) = (false, false);
@@ -395,12 +456,13 @@ impl Upload {
     }
 
     fn collect_dropped(&mut self, shared: &mut Shared<'_>) {
-        let before = self.counted;
-        let counts = self.queue.counts();
-        shared.drops.add(DropReason::QueueDelay, counts.codel_dropped - before.codel_dropped);
-        shared.drops.add(DropReason::QueueFull, counts.overflow - before.overflow);
-        self.counted = counts;
-        self.queue.drain_dropped().for_each(|bytes| shared.pool.give(bytes));
+        let bound = self.bound.iter_mut().map(|(_, queue)| queue);
+        for queue in bound.chain([&mut self.queue]) {
+            let QueueCounts { codel_dropped, overflow, .. } = queue.take_counts();
+            shared.drops.add(DropReason::QueueDelay, codel_dropped);
+            shared.drops.add(DropReason::QueueFull, overflow);
+            queue.drain_dropped().for_each(|bytes| shared.pool.give(bytes));
+        }
     }
 }
 
@@ -464,7 +526,6 @@ impl Path {
             acked_packets: outcome.acked.len() as u64,
             lost_packets: outcome.lost.len() as u64,
             is_limited,
-            in_flight: self.flight.bytes(),
         };
         self.rate.on_feedback(&sample, now);
         self.pacer.set_rate(self.rate.rate(), now);
