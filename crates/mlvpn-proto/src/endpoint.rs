@@ -145,18 +145,8 @@ impl Endpoint {
         if let Some(v1) = &mut self.v1 {
             v1.reconfigure_link(link, config.clone(), now);
         }
-        let Some(path) = self.links.reconfigure(link, config) else { return };
-        let is_backup = self.links.is_backup(link);
-        for session in self.sessions.iter_mut() {
-            if self.config.role == Role::Client {
-                session.set_backup(path, is_backup, now);
-            } else {
-                session
-                    .paths_of(link)
-                    .into_iter()
-                    .for_each(|id| session.set_backup(id, is_backup, now));
-            }
-        }
+        self.links.reconfigure(link, config);
+        self.settle(now);
     }
 
     /// Replaces the filters.

@@ -17,8 +17,8 @@ use crate::session::v2::{Identity, Session, SessionSetup};
 use crate::time::{Duration, Instant};
 use crate::wire::v2::{CloseReason, DatagramKind};
 
-/// Initiations that are not answered until version 1 is tried `[V2]`.
-const V1_AFTER: u32 = 3;
+/// Version 1 is tried with the initiation after those that were not answered `[V2]`.
+const UNANSWERED: u32 = 3;
 /// Between initiations while version 1 is spoken `[V2]`.
 const WHILE_V1: Duration = Duration::from_secs(30);
 
@@ -48,7 +48,7 @@ impl Endpoint {
     /// Whether version 1 is to be tried, as version 2 is not answered.
     pub(super) fn has_fallen_back(&self) -> bool {
         let is_unanswered =
-            self.initiator.as_ref().is_some_and(|i| i.negotiation.sent() >= V1_AFTER);
+            self.initiator.as_ref().is_some_and(|i| i.negotiation.sent() > UNANSWERED);
         self.config.versions == Versions::Auto && self.sessions.is_empty() && is_unanswered
     }
 
@@ -167,7 +167,7 @@ impl Endpoint {
         }
         let identity = Identity { id: established.session_id, peer: established.peer };
         let setup = self.setup(identity);
-        self.sessions.replace_only(Session::new(setup, now));
+        self.sessions.replace_only(Session::new(setup, now), now);
         let links: Vec<_> = self.links.open().map(|(link, ..)| link).collect();
         links.into_iter().for_each(|link| self.open_path(link, now));
     }
@@ -191,9 +191,9 @@ impl Endpoint {
     pub(super) fn open_path(&mut self, link: LinkIndex, now: Instant) {
         let way = self.links.open().find(|(open, ..)| *open == link);
         let (Some((_, path, remote)), true) = (way, self.initiator.is_some()) else { return };
-        let is_backup = self.links.is_backup(link);
+        let terms = self.links.terms(link);
         if let Some(session) = self.sessions.first_mut() {
-            session.open_path(path, Route { link, remote }, is_backup, now);
+            session.open_path(path, Route { link, remote }, terms, now);
         }
     }
 

@@ -7,12 +7,16 @@ use crate::config::{LinkConfig, Role, Versions};
 use crate::event::{DownReason, Event};
 use crate::id::{LinkIndex, PathId};
 use crate::session::LinkChange;
+use crate::session::v2::PathTerms;
 use crate::session::v2::path::PathState;
 use crate::time::{Duration, Instant};
 
 /// A link that was up counts as up for this long while its path is validated anew: a peer that was
 /// restarted, or another version, is no outage.
 const GRACE: Duration = Duration::from_secs(1);
+/// What is configured as a link's bandwidth limits it if it is at least this much, in bytes per second:
+/// smaller numbers are weights that somebody chose for version 1.
+const LEAST_RATE: u64 = 12_500;
 /// A larger MTU is believed when it has been possible for this long `[Z4]`.
 const MTU_RISES_AFTER: Duration = Duration::from_secs(600);
 
@@ -99,21 +103,22 @@ impl Links {
         self.iter().find(|(_, link)| link.config.name == name).map(|(index, _)| index)
     }
 
-    /// Whether a link is only for when no other is up.
-    pub(super) fn is_backup(&self, link: LinkIndex) -> bool {
-        self.get(link).is_some_and(|link| link.config.fallback_only)
+    /// What the configuration says of the paths of a link.
+    pub(super) fn terms(&self, link: LinkIndex) -> PathTerms {
+        let Some(link) = self.get(link) else { return PathTerms::default() };
+        let is_rate = |rate: &u64| *rate >= LEAST_RATE;
+        PathTerms {
+            is_backup: link.config.fallback_only,
+            max_rate: link.config.weight.filter(is_rate),
+        }
     }
 
-    /// Returns the path that the link is.
-    pub(super) fn reconfigure(
-        &mut self,
-        link: LinkIndex,
-        mut config: LinkConfig,
-    ) -> Option<PathId> {
-        let link = self.get_mut(link)?;
-        config.remote = config.remote.or(link.config.remote);
-        link.config = config;
-        Some(link.path)
+    /// Gives a link other settings; the peer's address stays when they have none.
+    pub(super) fn reconfigure(&mut self, link: LinkIndex, mut config: LinkConfig) {
+        if let Some(link) = self.get_mut(link) {
+            config.remote = config.remote.or(link.config.remote);
+            link.config = config;
+        }
     }
 
     /// Returns whether there is such a link.
@@ -214,10 +219,25 @@ impl Endpoint {
     /// Tells the owner what has changed.
     pub(super) fn reconcile(&mut self, now: Instant) {
         self.take_v1_events();
+        self.impose_terms(now);
         for slot in 0..self.links.slots.len() {
             self.reconcile_link(LinkIndex(slot as u16), now);
         }
         self.report_mtu(now);
+    }
+
+    /// A responder's paths come to be by what the peer sends; the configuration of their links holds for
+    /// them as well.
+    fn impose_terms(&mut self, now: Instant) {
+        let Self { sessions, links, .. } = self;
+        for session in sessions.iter_mut() {
+            let paths: Vec<_> = session.paths().map(|path| (path.id, path.route.link)).collect();
+            for (id, link) in paths {
+                if links.get(link).is_some() {
+                    session.set_terms(id, links.terms(link), now);
+                }
+            }
+        }
     }
 
     fn reconcile_link(&mut self, index: LinkIndex, now: Instant) {

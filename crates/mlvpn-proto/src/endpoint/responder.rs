@@ -13,6 +13,7 @@ use crate::handshake::v2::{
 };
 use crate::id::{LinkIndex, SessionIndex};
 use crate::ip::PacketKind;
+use crate::session::v2::path::Route;
 use crate::session::v2::{Identity, Session};
 use crate::time::{Duration, Instant};
 use crate::wire::v2::SealedHeader;
@@ -39,6 +40,7 @@ pub(super) struct Pending {
     epoch: Epoch,
     identity: Identity,
     time: u64,
+    route: Route,
     until: Instant,
 }
 
@@ -88,6 +90,7 @@ impl Pending {
     /// The session that it becomes.
     pub(super) fn into_session(self, mut session: Session, now: Instant) -> Session {
         session.note_offer(self.time);
+        session.note_handshake_route(self.route);
         session.await_first_packet(self.epoch, now);
         session
     }
@@ -152,6 +155,7 @@ impl Endpoint {
         now: Instant,
     ) -> Result<(), HandshakeError> {
         let index = self.draw_free_index();
+        let route = Route { link, remote: from };
         let answer = Answer {
             index,
             is_resumed: known.is_some(),
@@ -165,13 +169,14 @@ impl Endpoint {
         match known.and_then(|slot| Some((slot, self.sessions.get_mut(slot)?))) {
             Some((slot, session)) => {
                 session.note_offer(time);
+                session.note_handshake_route(route);
                 session.await_first_packet(epoch, now);
                 self.sessions.index(slot);
             }
             None => {
                 if let Some(responder) = &mut self.responder {
                     let until = now + PENDING_TIME;
-                    responder.keep(index, Pending { epoch, identity, time, until });
+                    responder.keep(index, Pending { epoch, identity, time, route, until });
                 }
             }
         }

@@ -69,9 +69,10 @@ impl Sessions {
     }
 
     /// An initiator's session is replaced: the peer knows nothing of the former one.
-    pub(super) fn replace_only(&mut self, session: Session) {
+    pub(super) fn replace_only(&mut self, session: Session, now: Instant) {
         self.slots = vec![Some(session)];
-        self.indices.clear();
+        self.swept = Instant::ZERO;
+        self.sweep(now);
     }
 
     /// Adds a session; returns its slot.
@@ -176,9 +177,12 @@ impl Sessions {
 
     /// Sweeps out indices that are not in use any more.
     pub(super) fn expire(&mut self, now: Instant) {
-        if now.saturating_since(self.swept) < SWEEP_EVERY {
-            return;
+        if now.saturating_since(self.swept) >= SWEEP_EVERY {
+            self.sweep(now);
         }
+    }
+
+    fn sweep(&mut self, now: Instant) {
         self.swept = now;
         let mut used = BTreeMap::new();
         for (slot, session) in self.slots.iter().enumerate() {

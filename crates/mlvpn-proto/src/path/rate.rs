@@ -169,6 +169,12 @@ impl RateController {
         }
     }
 
+    /// Changes what the path may be sent at most, in bytes per second.
+    pub fn set_limit(&mut self, limit: Option<u64>) {
+        self.limit = limit.map_or(RATES.1, |limit| limit as f64).clamp(RATES.0, RATES.1);
+        self.estimate = self.estimate.min(self.limit);
+    }
+
     /// Takes a feedback into account.
     pub fn on_feedback(&mut self, sample: &FeedbackSample, now: Instant) {
         let step = self.step(now);

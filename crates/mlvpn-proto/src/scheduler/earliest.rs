@@ -117,6 +117,8 @@ struct Plan {
     helped_since: Option<Instant>,
     pauses: u32,
     whole_until: Option<Instant>,
+    /// Whether its queue stood when it was looked at last.
+    is_backlogged: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -211,10 +213,13 @@ impl Earliest {
         let best = paths.iter().filter(fits).min_by(|a, b| arrival(a).total_cmp(&arrival(b)));
         let best = best.expect("the own path fits");
         if is_quiet {
+            plan.is_backlogged = false;
             plan.stick(paths, best, arrival, len);
             return if plan.path == path { Choice::Take(None) } else { Choice::Wait };
         }
-        if !paths.iter().filter(fits).any(|view| view.id == plan.path) {
+        let is_there = paths.iter().filter(fits).any(|view| view.id == plan.path);
+        if !is_there || !plan.is_backlogged {
+            plan.is_backlogged = true;
             plan.path = best.id;
         }
         plan.help(lane, own, paths, &pinned, now)
@@ -256,6 +261,7 @@ impl Plan {
             helped_since: None,
             pauses: 0,
             whole_until: None,
+            is_backlogged: false,
         }
     }
 

@@ -86,6 +86,8 @@ pub(crate) struct Session {
     sources: Vec<IpPrefix>,
     /// The time of the latest initiation for this session.
     latest_offer: u64,
+    /// Where it came from.
+    handshake_route: Option<Route>,
     /// When an IP packet came from either side last.
     last_data: Option<Instant>,
     last_received: Option<Instant>,
@@ -102,6 +104,15 @@ struct Control {
     is_eliciting: bool,
     /// What is to be told the packet's number.
     promises: Vec<promise::Promise>,
+}
+
+/// What the configuration says of a path.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct PathTerms {
+    /// Only for when no other path is up.
+    pub(crate) is_backup: bool,
+    /// Bytes per second that may be sent at most, with all headers.
+    pub(crate) max_rate: Option<u64>,
 }
 
 /// How a session is made.
@@ -139,6 +150,7 @@ impl Session {
             has_changed: true,
             sources: setup.sources,
             latest_offer: 0,
+            handshake_route: None,
             last_data: None,
             last_received: None,
             born: now,
@@ -151,7 +163,7 @@ impl Session {
 
     /// Whether an initiation of that time may be for this session: it is no replay `[H11]`.
     pub(crate) fn accepts_offer(&self, time: u64) -> bool {
-        time == 0 || time > self.latest_offer
+        time > self.latest_offer
     }
 
     pub(crate) fn note_offer(&mut self, time: u64) {
@@ -228,16 +240,21 @@ impl Session {
 
     /// Begins a path for a socket, or gives a known one other addresses. Only the initiator does
     /// this; `is_validated` when a handshake ran on it.
-    pub(crate) fn open_path(&mut self, id: PathId, route: Route, is_backup: bool, now: Instant) {
+    pub(crate) fn open_path(&mut self, id: PathId, route: Route, terms: PathTerms, now: Instant) {
         let slot = &mut self.paths[id.slot()];
         match slot {
             Some(path) => path.reopen(route, now),
-            None => *slot = Some(Box::new(Path::new(id, route, None, now))),
+            None => *slot = Some(Box::new(Path::new(id, route, now))),
         }
         if let Some(path) = slot {
             path.validation.trust();
         }
-        self.set_backup(id, is_backup, now);
+        self.set_terms(id, terms, now);
+    }
+
+    /// Where the initiation of the epoch that is awaited came from.
+    pub(crate) fn note_handshake_route(&mut self, route: Route) {
+        self.handshake_route = Some(route);
     }
 
     /// The handshake proved that the peer receives where the path leads `[P1]`.
@@ -250,9 +267,12 @@ impl Session {
         }
     }
 
-    /// Says what a path is to be used for.
-    pub(crate) fn set_backup(&mut self, id: PathId, is_backup: bool, now: Instant) {
-        let status = if is_backup { PathStatus::Backup } else { PathStatus::Available };
+    /// What the configuration says of a path.
+    pub(crate) fn set_terms(&mut self, id: PathId, terms: PathTerms, now: Instant) {
+        if let Some(path) = self.path_mut(id) {
+            path.rate.set_limit(terms.max_rate);
+        }
+        let status = if terms.is_backup { PathStatus::Backup } else { PathStatus::Available };
         self.set_status(id, status, now);
     }
 

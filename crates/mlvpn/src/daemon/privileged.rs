@@ -231,7 +231,7 @@ impl Supervisor {
             mark: link.bind_fib,
             receive_buffer: Some(SOCKET_BUFFER),
             send_buffer: Some(SOCKET_BUFFER),
-            pmtu: Pmtu::Dont,
+            pmtu: if self.config.general.speaks_v2() { Pmtu::Probe } else { Pmtu::Dont },
             ..UdpOptions::new(bind)
         };
         options.bind_fd().with_context(|| format!("socket bound to {bind}"))

@@ -118,7 +118,7 @@ impl Session {
             take(&mut migration.new, migration.to);
         }
         for (token, route) in due {
-            self.push_padded(id, route, &Frame::PathChallenge { path: id, token });
+            self.push_padded(id, route, &Frame::PathChallenge { path: id, token }, PADDED_LEN);
         }
     }
 
@@ -131,22 +131,18 @@ impl Session {
         [own, new, former].into_iter().flatten().min()
     }
 
-    /// Answers a challenge where it came from `[F9]`. A response is not larger than the challenge was
-    /// allowed to be: its sender has the keys.
-    pub(super) fn answer_challenge(
-        &mut self,
-        id: PathId,
-        from: Route,
-        token: Token,
-        _now: Instant,
-    ) {
-        self.push_padded(id, from, &Frame::PathResponse { path: id, token });
+    /// Answers a challenge, which came in a datagram of `len` bytes, where it came from `[F9]`: with no
+    /// more bytes than it had.
+    pub(super) fn answer_challenge(&mut self, id: PathId, from: Route, token: Token, len: usize) {
+        self.push_padded(id, from, &Frame::PathResponse { path: id, token }, len);
     }
 
-    fn push_padded(&mut self, id: PathId, to: Route, frame: &Frame<'_>) {
+    /// Queues a frame in a datagram of `len` bytes, or of [`PADDED_LEN`] if that is less.
+    fn push_padded(&mut self, id: PathId, to: Route, frame: &Frame<'_>, len: usize) {
         let mut body = Vec::new();
         frame.encode(&mut body);
-        body.resize(MAX_BODY, 0);
+        let padded = len.min(PADDED_LEN).saturating_sub(HEADER_LEN + TAG_LEN);
+        body.resize(padded.max(body.len()), 0);
         self.push(Control {
             path: id,
             to: Some(to),

@@ -17,7 +17,7 @@ use crate::path::validation::Validation;
 use crate::recovery::Parcel;
 use crate::stats::{PathStats, Traffic};
 use crate::time::{Duration, Instant};
-use crate::wire::v2::{DATA_OVERHEAD, PathStatus, TruncatedNumber};
+use crate::wire::v2::{DATA_OVERHEAD, PathStatus, SendTime, TruncatedNumber};
 
 /// What a round trip is taken to be before one was measured (RFC 9002 section 6.2.2).
 const INITIAL_RTT: Duration = Duration::from_millis(333);
@@ -102,6 +102,8 @@ pub(crate) struct Times {
     /// When feedback about the path came last, and how often it comes at present.
     feedback: Option<Instant>,
     feedback_interval: Duration,
+    /// When the latest packet with data that came was sent, on the peer's clock.
+    pub(crate) data_sent: Option<SendTime>,
 }
 
 /// Whether the path was given as much as it could carry.
@@ -166,7 +168,7 @@ pub(crate) struct RttTracker {
 
 impl Path {
     /// A path that is to be validated.
-    pub(crate) fn new(id: PathId, route: Route, rate_limit: Option<u64>, now: Instant) -> Self {
+    pub(crate) fn new(id: PathId, route: Route, now: Instant) -> Self {
         Self {
             id,
             route,
@@ -182,7 +184,7 @@ impl Path {
             rtt: RttTracker::default(),
             mtu: MtuDiscovery::new(payload_limit(route.remote)),
             pacer: Pacer::new(0, now),
-            rate: RateController::new(rate_limit, None),
+            rate: RateController::new(None, None),
             demand: Demand {
                 idle_at: now,
                 reported_sent_at: None,
@@ -202,6 +204,7 @@ impl Path {
                 progress: now,
                 feedback: None,
                 feedback_interval: Duration::ZERO,
+                data_sent: None,
             },
             loss: LossShare::default(),
             counters: Counters::default(),

@@ -11,8 +11,8 @@ use crate::lanes::Arrival;
 use crate::path::receipt::Received;
 use crate::time::Instant;
 use crate::wire::v2::{
-    DataHeader, Frame, Frames, PathStatus, SealedHeader, SendTime, Settings, TruncatedNumber,
-    is_data_alone,
+    DataHeader, Feedback, Frame, Frames, PathStatus, SealedHeader, SendTime, Settings,
+    TruncatedNumber, is_data_alone,
 };
 
 /// A datagram that came.
@@ -61,7 +61,7 @@ impl Session {
         self.last_received = Some(now);
         let is_latest = self.note_arrival(header.path, route, number, len, now);
         if begins_epoch {
-            self.on_epoch_begun(header.path, now);
+            self.on_epoch_begun(header.path, route, now);
         }
         if is_latest {
             self.follow(header.path, route, len, now);
@@ -92,7 +92,7 @@ impl Session {
         now: Instant,
     ) -> bool {
         let slot = &mut self.paths[id.slot()];
-        let path = slot.get_or_insert_with(|| Box::new(Path::new(id, route, None, now)));
+        let path = slot.get_or_insert_with(|| Box::new(Path::new(id, route, now)));
         let is_latest = path.window.largest().is_none_or(|largest| number > largest);
         path.window.mark(number);
         path.counters.received.count(len);
@@ -100,12 +100,14 @@ impl Session {
         is_latest
     }
 
-    /// The first packet under a new epoch came: the path on which it came is good `[P1]`.
-    fn on_epoch_begun(&mut self, id: PathId, now: Instant) {
+    /// The first packet under a new epoch came: the path of the handshake is good, if this is it `[P1]`.
+    fn on_epoch_begun(&mut self, id: PathId, route: Route, now: Instant) {
         if self.promises.is_new() {
             self.promises.make(super::promise::Promise::Settings, now);
         }
-        self.on_handshake_path(id, now);
+        if self.handshake_route.take() == Some(route) {
+            self.on_handshake_path(id, now);
+        }
     }
 
     /// The latest packet of a path may come from another address than the path leads to `[P4]`.
@@ -173,6 +175,9 @@ impl Session {
             // Its number is used up all the same: nothing is to wait for it.
             bytes.clear();
         }
+        if let Some(path) = self.path_mut(id) {
+            path.times.data_sent = Some(header.sent);
+        }
         let arrival = Arrival { lane: header.lane, seq: header.seq, path: id, sent: header.sent };
         let before = shared.to_tun.len();
         if let Err(copy) = self.order.insert(arrival, bytes, now, shared.to_tun) {
@@ -206,9 +211,12 @@ impl Session {
     ) {
         match *frame {
             Frame::Padding(_) | Frame::Ping | Frame::Skippable(_) | Frame::Data(..) => {}
-            Frame::Feedback(feedback) => self.on_feedback(&feedback, shared, now),
+            Frame::Feedback(feedback) => {
+                self.on_feedback(&feedback, shared, now);
+                self.clear_path(&feedback, id, shared, now);
+            }
             Frame::PathChallenge { path, token } if path == id => {
-                self.answer_challenge(id, route, token, now);
+                self.answer_challenge(id, route, token, len);
             }
             Frame::PathResponse { path, token } if path == id => {
                 self.on_response(id, route, token, now);
@@ -242,6 +250,25 @@ impl Session {
                 acked.into_iter().for_each(|number| self.promises.on_acked(path, number));
             }
             Frame::Close(_) => self.end(DownReason::PeerDisconnected),
+        }
+    }
+
+    /// The peer sent nothing on a path that has not come: nothing is to be expected from it until the
+    /// latest packet that came over the path of the feedback was sent.
+    fn clear_path(
+        &mut self,
+        feedback: &Feedback,
+        carrier: PathId,
+        shared: &mut Shared<'_>,
+        now: Instant,
+    ) {
+        let as_of = self.path(carrier).and_then(|path| path.times.data_sent);
+        let Some(path) = self.path(feedback.path) else { return };
+        let largest = path.receipt.largest().map(TruncatedNumber::from);
+        if let Some(as_of) = as_of.filter(|_| largest == Some(feedback.largest_sent)) {
+            let before = shared.to_tun.len();
+            self.order.on_path_clear(feedback.path, as_of, now, shared.to_tun);
+            drop_empty(shared, before);
         }
     }
 

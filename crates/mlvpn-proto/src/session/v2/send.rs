@@ -492,11 +492,12 @@ impl Path {
 
     /// What became of packets.
     fn on_outcome(&mut self, outcome: &Outcome<Parcel>) {
+        let headers = self.wire_len(0) as u16;
         for packet in &outcome.lost {
-            self.mtu.on_lost(packet.len);
+            self.mtu.on_lost(packet.len.saturating_sub(headers));
         }
         if let Some(largest) = outcome.acked.iter().map(|packet| packet.len).max() {
-            self.mtu.on_arrived(largest);
+            self.mtu.on_arrived(largest.saturating_sub(headers));
         }
         self.loss.on_packets(outcome.acked.len(), outcome.lost.len());
     }
