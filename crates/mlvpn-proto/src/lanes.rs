@@ -40,7 +40,7 @@ pub const MAX_BYTES: usize = 16 << 20;
 /// No packet is held longer than this, whatever the measured delays say.
 pub const MAX_WAIT: Duration = Duration::from_millis(150);
 /// The longest repair that is waited for.
-pub const MAX_REPAIR_TIME: Duration = Duration::from_millis(40);
+pub const MAX_REPAIR_TIME: Duration = Duration::from_millis(120);
 /// Added to every deadline: what a busy host takes to get round to its sockets.
 const SLACK: Duration = Duration::from_millis(2);
 

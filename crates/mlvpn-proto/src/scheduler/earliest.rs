@@ -19,7 +19,7 @@ const STRIPE_AFTER: Duration = Duration::from_millis(5);
 /// Paths further than this behind the fastest do not take part in striping.
 const MAX_SPREAD_MICROS: f64 = 150_000.0;
 /// Nor do those with less than this share of all paths' rate, or more loss than that.
-const MIN_RATE_SHARE: f64 = 0.03;
+const MIN_RATE_SHARE: f64 = 0.005;
 const MAX_LOSS: f64 = 0.10;
 /// A sparse lane changes its path only for a gain of more than this much and this share.
 const STICKY_MICROS: f64 = 2_000.0;
@@ -33,10 +33,13 @@ const NEEDS_STRIPING: f64 = 0.8;
 /// So many windows in a row.
 const CALM_WINDOWS: u32 = 2;
 /// A striped lane must make at least this much of what it made before, after so many of the slowest
-/// path's round trips and at least this time.
-const TRIAL_SHARE: f64 = 0.95;
-const TRIAL_ROUNDS: u32 = 4;
-const TRIAL_TIME: Duration = Duration::from_millis(600);
+/// path's round trips and at least this time: a window that grows slowly gets the time to.
+const TRIAL_SHARE: f64 = 0.85;
+const TRIAL_ROUNDS: u32 = 10;
+const TRIAL_TIME: Duration = Duration::from_millis(1_500);
+/// One that falls below this is a failure without waiting for the end, after as many round trips.
+const COLLAPSE_SHARE: f64 = 0.6;
+const COLLAPSE_ROUNDS: u32 = 4;
 /// How long a lane is left whole after a trial that failed: doubling.
 const FIRST_PAUSE: Duration = Duration::from_secs(10);
 const MAX_PAUSES: u32 = 5;
@@ -76,6 +79,8 @@ pub struct PathView {
     pub is_full: bool,
     /// Its rate is not known yet: only what it is given will tell.
     pub is_untested: bool,
+    /// Larger packets than fit now are being tried.
+    pub may_carry_more: bool,
 }
 
 impl PathView {
@@ -183,11 +188,8 @@ impl Earliest {
         let len = lane.head.len();
         let fits = |view: &&PathView| view.max_packet >= len;
         let Some(own) = paths.iter().find(|view| view.id == path).filter(fits) else {
-            return if paths.iter().any(|view| fits(&view)) {
-                Choice::Wait
-            } else {
-                Choice::TooBig
-            };
+            let may_fit = paths.iter().any(|view| fits(&view) || view.may_carry_more);
+            return if may_fit { Choice::Wait } else { Choice::TooBig };
         };
         let fastest_rtt = paths.iter().map(|view| view.rtt).fold(f64::INFINITY, f64::min);
         if paths.iter().filter(fits).count() == 1 {
@@ -346,10 +348,13 @@ impl Plan {
         striping.calm_windows =
             if was_empty && rate < NEEDS_STRIPING * share { striping.calm_windows + 1 } else { 0 };
         let slowest = paths.iter().map(|view| view.rtt).fold(0.0, f64::max);
-        let trial = TRIAL_TIME.max(Duration::from_micros(slowest as u64) * TRIAL_ROUNDS);
-        let is_over = now.saturating_since(striping.since) >= trial;
-        if is_over && !striping.has_passed {
-            striping.has_passed = true;
+        let round = Duration::from_micros(slowest as u64);
+        let lasted = now.saturating_since(striping.since);
+        let is_over = lasted >= TRIAL_TIME.max(round * TRIAL_ROUNDS);
+        let has_collapsed = lasted >= RATE_WINDOW.max(round * COLLAPSE_ROUNDS)
+            && rate < COLLAPSE_SHARE * striping.rate_before;
+        if (is_over || has_collapsed) && !striping.has_passed {
+            striping.has_passed = is_over;
             if was_empty && rate < TRIAL_SHARE * striping.rate_before {
                 let pause = FIRST_PAUSE * 2u32.pow(self.pauses.min(MAX_PAUSES));
                 self.pauses += 1;

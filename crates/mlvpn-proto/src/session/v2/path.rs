@@ -117,6 +117,8 @@ pub(crate) struct Demand {
     pub(crate) reported: ReportedCounts,
     /// One-way delay, once the peer told of one.
     pub(crate) transit: Option<TransitEstimate>,
+    /// Since when more stands in the network than is tolerated.
+    over_since: Option<Instant>,
 }
 
 /// One-way delay after an offset that all paths have in common, and its deviation, in µs.
@@ -190,6 +192,7 @@ impl Path {
                 reported_sent_at: None,
                 reported: ReportedCounts::default(),
                 transit: None,
+                over_since: None,
             },
             status: Status {
                 ours: PathStatus::Available,
@@ -338,6 +341,18 @@ impl Times {
 }
 
 impl Demand {
+    /// Whether too much has been standing in the network for longer than jitter makes it seem so;
+    /// `is_over` is what the latest feedback says.
+    pub(crate) fn is_over(&mut self, is_over: bool, rtt: Duration, now: Instant) -> bool {
+        const LONGER_THAN_JITTER: Duration = Duration::from_millis(150);
+        if !is_over {
+            self.over_since = None;
+            return false;
+        }
+        let since = *self.over_since.get_or_insert(now);
+        now.saturating_since(since) >= LONGER_THAN_JITTER.max(rtt * 3 / 2)
+    }
+
     pub(crate) fn on_transit(&mut self, micros: i64) {
         const GAIN: f64 = 1.0 / 8.0;
         let sample = micros as f64;

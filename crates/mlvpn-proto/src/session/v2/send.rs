@@ -483,6 +483,7 @@ impl Path {
             max_packet: self.max_packet(),
             is_full: self.is_full(),
             is_untested: !self.rate.is_tested(),
+            may_carry_more: !self.mtu.is_complete(),
         }
     }
 
@@ -515,8 +516,8 @@ impl Path {
         }
         let since = self.demand.reported_sent_at;
         let was_busy = since.is_some_and(|since| self.demand.idle_at < since);
-        // A queue in the network says the same: more was sent than the path carries.
-        let is_limited = was_busy || self.rate.is_over();
+        // A queue that stays in the network says the same: more was sent than the path carries.
+        let is_limited = was_busy || self.demand.is_over(self.rate.is_over(), self.srtt(), now);
         self.demand.reported_sent_at = outcome.largest_sent_at.or(since);
         let sample = FeedbackSample {
             received_bytes: report.bytes,
