@@ -13,6 +13,11 @@ const SLOT: Duration = Duration::from_secs(1);
 const RECENT: (Duration, Duration) = (Duration::from_millis(15), Duration::from_millis(40));
 /// Most of the delay above the base that is accepted as somebody else's.
 const MAX_FOREIGN_MICROS: i64 = 100_000;
+/// Delays wander from one block of this length to the next.
+const BLOCK: Duration = Duration::from_millis(40);
+/// Gain of what they wander by, and what the best link does: timers, and packets in each other's way.
+const WANDER_GAIN: f64 = 1.0 / 16.0;
+const STILL_MICROS: f64 = 500.0;
 /// Gain of the jitter's average.
 const JITTER_GAIN: f64 = 1.0 / 16.0;
 
@@ -31,6 +36,16 @@ pub(super) struct StandingQueue {
     /// The two delays before the latest.
     history: [Option<i64>; 2],
     jitter: f64,
+    blocks: Blocks,
+}
+
+/// The lowest delays of blocks of time, and how far one is from the middle of its neighbours.
+#[derive(Clone, Copy, Debug, Default)]
+struct Blocks {
+    began: Option<Instant>,
+    lowest: i64,
+    before: [Option<i64>; 2],
+    wander: f64,
 }
 
 impl StandingQueue {
@@ -49,6 +64,7 @@ impl StandingQueue {
         }
         self.lowest_in_look = self.lowest_in_look.map(|lowest| lowest.min(transit));
         let latest = self.latest().unwrap_or(transit);
+        self.blocks.on_report(transit, packet_time, now);
         self.floor = self.floor.map(|floor| floor.min(latest));
     }
 
@@ -77,6 +93,12 @@ impl StandingQueue {
     /// The part of the delay that varies from report to report, without what merely rises or falls.
     pub(super) fn jitter(&self) -> Duration {
         Duration::from_micros(self.jitter as u64)
+    }
+
+    /// How far the delay now wanders: what radio does over more than one report, which no lowest value
+    /// of a short time sees through. Our own queue, which is kept in bounds, hardly shows in it.
+    pub(super) fn wander(&self) -> Duration {
+        Duration::from_micros(self.blocks.wander as u64)
     }
 
     /// The queue that stands now is not ours, but for `own` of it: it did not get shorter when we
@@ -136,6 +158,25 @@ impl StandingQueue {
             self.jitter += (distance.min(40_000.0) - self.jitter) * JITTER_GAIN;
         }
         self.history = [self.history[1], Some(transit)];
+    }
+}
+
+impl Blocks {
+    fn on_report(&mut self, transit: i64, packet_time: Duration, now: Instant) {
+        let began = *self.began.get_or_insert(now);
+        if now < began + BLOCK.max(packet_time * 4) {
+            self.lowest = if began == now { transit } else { self.lowest.min(transit) };
+            return;
+        }
+        if let [Some(first), Some(middle)] = self.before {
+            // What merely rises or falls, as our own queue does, leaves this at 0.
+            let distance = (middle * 2 - first - self.lowest).abs() as f64 / 2.0;
+            let still = STILL_MICROS + packet_time.as_micros() as f64;
+            let distance = (distance - still).clamp(0.0, 20_000.0);
+            self.wander += (distance - self.wander) * WANDER_GAIN;
+        }
+        self.before = [self.before[1], Some(self.lowest)];
+        (self.began, self.lowest) = (Some(now), transit);
     }
 }
 
