@@ -10,6 +10,11 @@ use serde::{Deserialize, Serialize};
 
 mod json;
 mod metrics;
+mod path;
+mod peer;
+
+pub use path::{PathState, PathStatus, RateState};
+pub use peer::{LaneStatus, PeerStatus, QueueStatus, RecoveryStatus};
 
 /// Everything that the status page tells, at one moment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -30,12 +35,14 @@ pub struct StatusSnapshot {
     pub uptime: Duration,
     /// The interface of the tunnel.
     pub tuntap: TuntapStatus,
-    /// Version of the wire protocol: 1 or 2.
-    pub protocol_version: u8,
+    /// Version of the wire protocol that is spoken: 1 or 2; none while no link is up.
+    pub protocol_version: Option<u8>,
     /// What went through the tunnel's interface.
     pub session: SessionCounters,
-    /// The resequencer.
+    /// The resequencer; with version 2 those of all peers together.
     pub reorder: ReorderStatus,
+    /// Peers that speak version 2.
+    pub peers: Vec<PeerStatus>,
     /// The links, in the order of the configuration.
     pub links: Vec<LinkStatus>,
 }
@@ -53,9 +60,10 @@ impl StatusSnapshot {
             last_reload_unix: start_time_unix,
             uptime: Duration::ZERO,
             tuntap: TuntapStatus::default(),
-            protocol_version: 1,
+            protocol_version: None,
             session: SessionCounters::default(),
             reorder: ReorderStatus::default(),
+            peers: Vec::new(),
             links: Vec::new(),
         }
     }
@@ -192,6 +200,8 @@ pub struct LinkStatus {
     pub last_packet_unix: Option<u64>,
     /// Failed system calls on its socket.
     pub socket_errors: u64,
+    /// What version 2 knows of it; none while that is not spoken on it.
+    pub path: Option<PathStatus>,
 }
 
 /// How a link is attached to the network, as configured.

@@ -9,6 +9,11 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::{LinkStatus, StatusSnapshot};
+use path::Path;
+use peer::Peer;
+
+mod path;
+mod peer;
 
 /// The whole document, ended by a line feed.
 pub(super) fn render(status: &StatusSnapshot) -> String {
@@ -29,9 +34,10 @@ struct Document<'a> {
     tunnels: Vec<Tunnel<'a>>,
     mode: &'static str,
     uptime_seconds: f64,
-    protocol_version: u8,
+    protocol_version: Option<u8>,
     session: Session<'a>,
     reorder: Reorder,
+    peers: Vec<Peer<'a>>,
 }
 
 #[derive(Serialize)]
@@ -94,6 +100,7 @@ struct Tunnel<'a> {
     lossy: bool,
     slow: bool,
     socket_errors: u64,
+    path: Option<Path>,
 }
 
 impl<'a> From<&'a StatusSnapshot> for Document<'a> {
@@ -126,6 +133,7 @@ impl<'a> From<&'a StatusSnapshot> for Document<'a> {
                 released_by_deadline: reorder.released_by_deadline,
                 late: reorder.late,
             },
+            peers: status.peers.iter().map(Peer::from).collect(),
         }
     }
 }
@@ -165,6 +173,7 @@ impl<'a> From<&'a LinkStatus> for Tunnel<'a> {
             lossy: quality.lossy,
             slow: quality.slow,
             socket_errors: link.socket_errors,
+            path: link.path.as_ref().map(Path::from),
         }
     }
 }

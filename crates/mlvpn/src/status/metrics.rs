@@ -8,6 +8,9 @@ use std::fmt::Write as _;
 use super::{LinkState, LinkStatus, StatusSnapshot};
 use Value::{Real, Whole};
 
+mod path;
+mod peer;
+
 /// The whole page.
 pub(super) fn render(status: &StatusSnapshot) -> String {
     let mut page = String::with_capacity(8 * 1024);
@@ -20,19 +23,30 @@ pub(super) fn render(status: &StatusSnapshot) -> String {
     }
     info(&mut page, status);
     drops(&mut page, status);
-    for metric in PER_LINK {
-        if !status.links.iter().any(|link| (metric.value)(link).is_known()) {
+    peer::render(&mut page, status);
+    each(&mut page, PER_LINK, &status.links, ("tunnel", |link| &link.name));
+    path::render(&mut page, status);
+    page
+}
+
+/// Metrics of several things of a kind, told apart by a label.
+fn each<T>(
+    page: &mut String,
+    metrics: &[Metric<T>],
+    things: &[T],
+    (label, name): (&str, fn(&T) -> &str),
+) {
+    for metric in metrics {
+        let values = things.iter().map(|thing| (name(thing), (metric.value)(thing)));
+        let known: Vec<_> = values.filter(|(_, value)| value.is_known()).collect();
+        if known.is_empty() {
             continue;
         }
-        head(&mut page, metric.name, metric.kind, metric.help);
-        for link in &status.links {
-            let value = (metric.value)(link);
-            if value.is_known() {
-                sample(&mut page, metric.name, &[("tunnel", &link.name)], value);
-            }
+        head(page, metric.name, metric.kind, metric.help);
+        for (name, value) in known {
+            sample(page, metric.name, &[(label, name)], value);
         }
     }
-    page
 }
 
 #[derive(Clone, Copy)]
@@ -58,6 +72,12 @@ impl Value {
 impl From<bool> for Value {
     fn from(truth: bool) -> Self {
         Self::Whole(u64::from(truth))
+    }
+}
+
+impl From<Option<u64>> for Value {
+    fn from(number: Option<u64>) -> Self {
+        number.map_or(Self::Unknown, Self::Whole)
     }
 }
 
@@ -93,8 +113,8 @@ const GLOBAL: &[Metric<StatusSnapshot>] = &[
         Real(s.uptime.as_secs_f64())
     }),
     gauge("mlvpn_mtu_bytes", "MTU of the tunnel's interface.", |s| Whole(u64::from(s.tuntap.mtu))),
-    gauge("mlvpn_protocol_version", "Version of the wire protocol.", |s| {
-        Whole(u64::from(s.protocol_version))
+    gauge("mlvpn_protocol_version", "Version of the wire protocol that is spoken.", |s| {
+        s.protocol_version.map(u64::from).into()
     }),
     counter("mlvpn_packets_from_tun_total", "Packets read from the tunnel's interface.", |s| {
         Whole(s.session.packets_from_tun)

@@ -17,7 +17,7 @@ pub(crate) fn sample() -> StatusSnapshot {
         last_reload_unix: 1_700_000_100,
         uptime: Duration::from_millis(1_500),
         tuntap: TuntapStatus { kind: TuntapKind::Tap, name: "tap7".to_owned(), mtu: 1428 },
-        protocol_version: 1,
+        protocol_version: Some(2),
         session: SessionCounters {
             packets_from_tun: 1,
             bytes_from_tun: 2,
@@ -34,7 +34,48 @@ pub(crate) fn sample() -> StatusSnapshot {
             released_by_deadline: 11,
             late: 12,
         },
+        peers: vec![sample_peer(), PeerStatus::default()],
         links: vec![sample_link("dsl1"), server_link("dsl2")],
+    }
+}
+
+fn sample_peer() -> PeerStatus {
+    PeerStatus {
+        name: Some("camper".to_owned()),
+        public_key: Some("3p7bfXt9wbTTW2HC7OQ1Nz+DQ8hbeGdNrfx+FG+IK08=".to_owned()),
+        software: Some("mlvpn \\u{1b}".to_owned()),
+        uptime: Duration::from_millis(19_500),
+        queue: QueueStatus { packets: 20, bytes: 21, marked: 22 },
+        recovery: RecoveryStatus { resent: 23, given_up: 24 },
+        lanes: LaneStatus {
+            held_packets: 25,
+            held_bytes: 26,
+            wait: Duration::from_micros(27_250),
+            in_order: 28,
+            proven_lost: 29,
+            skipped: 30,
+            deadline: 31,
+            overflow: 32,
+            late: 33,
+            duplicates: 34,
+        },
+        striped_lanes: 35,
+    }
+}
+
+fn sample_path() -> PathStatus {
+    PathStatus {
+        id: 3,
+        state: PathState::Suspect,
+        capacity: 1_250_000,
+        rate_state: RateState::NotLimited,
+        queue_delay: Duration::from_micros(4_500),
+        min_rtt: Some(Duration::from_micros(18_250)),
+        loss_ratio: 0.015625,
+        in_flight_bytes: 36,
+        resent_packets: 37,
+        resent_bytes: 38,
+        mtu: 1_472,
     }
 }
 
@@ -77,6 +118,7 @@ fn sample_link(name: &str) -> LinkStatus {
         },
         last_packet_unix: Some(1_700_000_200),
         socket_errors: 18,
+        path: Some(sample_path()),
     }
 }
 
@@ -90,6 +132,7 @@ fn server_link(name: &str) -> LinkStatus {
         last_down_reason: None,
         quality: LinkQuality::default(),
         last_packet_unix: None,
+        path: None,
         ..sample_link(name)
     }
 }
@@ -210,6 +253,63 @@ fn a_program_without_links_has_a_whole_document_too() {
 }
 
 #[test]
+fn json_tells_what_version_2_knows() {
+    let json = parsed(&sample());
+    assert_eq!(json["protocol_version"], 2);
+    insta::assert_snapshot!(serde_json::to_string(&json["peers"][0]).unwrap(), @r#"{"lanes":{"deadline":31,"duplicates":34,"held_bytes":26,"held_packets":25,"in_order":28,"late":33,"overflow":32,"proven_lost":29,"skipped":30,"striped":35,"wait_ms":27.25},"name":"camper","public_key":"3p7bfXt9wbTTW2HC7OQ1Nz+DQ8hbeGdNrfx+FG+IK08=","queue":{"bytes":21,"marked":22,"packets":20},"recovery":{"given_up":24,"resent":23},"software":"mlvpn \\u{1b}","uptime_seconds":19.5}"#);
+    insta::assert_snapshot!(serde_json::to_string(&json["tunnels"][0]["path"]).unwrap(), @r#"{"capacity":1250000,"id":3,"in_flight_bytes":36,"loss_ratio":0.015625,"min_rtt_ms":18.25,"mtu":1472,"queue_delay_ms":4.5,"rate_state":"not_limited","resent_bytes":38,"resent_packets":37,"state":"suspect"}"#);
+    assert_eq!(json["tunnels"][1]["path"], Value::Null);
+    assert_eq!(json["peers"][1]["name"], Value::Null);
+}
+
+#[test]
+fn metrics_tell_what_version_2_knows() {
+    let page = sample().to_metrics();
+    let is_of_it = |line: &&str| line.contains("{peer=\"camper\"") || line.contains("_state{");
+    let lines: Vec<_> = page.lines().filter(is_of_it).collect();
+    insta::assert_snapshot!(lines.join("\n"), @r#"
+    mlvpn_peer_info{peer="camper",public_key="3p7bfXt9wbTTW2HC7OQ1Nz+DQ8hbeGdNrfx+FG+IK08=",software="mlvpn \\u{1b}"} 1
+    mlvpn_peer_uptime_seconds{peer="camper"} 19.5
+    mlvpn_peer_queue_packets{peer="camper"} 20
+    mlvpn_peer_queue_bytes{peer="camper"} 21
+    mlvpn_peer_marked_total{peer="camper"} 22
+    mlvpn_peer_resent_total{peer="camper"} 23
+    mlvpn_peer_given_up_total{peer="camper"} 24
+    mlvpn_peer_striped_lanes{peer="camper"} 35
+    mlvpn_peer_held_packets{peer="camper"} 25
+    mlvpn_peer_held_bytes{peer="camper"} 26
+    mlvpn_peer_wait_seconds{peer="camper"} 0.02725
+    mlvpn_peer_in_order_total{peer="camper"} 28
+    mlvpn_peer_proven_lost_total{peer="camper"} 29
+    mlvpn_peer_skipped_total{peer="camper"} 30
+    mlvpn_peer_deadline_total{peer="camper"} 31
+    mlvpn_peer_overflow_total{peer="camper"} 32
+    mlvpn_peer_late_total{peer="camper"} 33
+    mlvpn_peer_duplicates_total{peer="camper"} 34
+    mlvpn_link_rate_state{tunnel="dsl1",state="startup"} 0
+    mlvpn_link_rate_state{tunnel="dsl1",state="cruise"} 0
+    mlvpn_link_rate_state{tunnel="dsl1",state="hold"} 0
+    mlvpn_link_rate_state{tunnel="dsl1",state="drain"} 0
+    mlvpn_link_rate_state{tunnel="dsl1",state="not_limited"} 1
+    mlvpn_link_rate_state{tunnel="dsl1",state="rebase"} 0
+    "#);
+    assert!(page.contains("\nmlvpn_link_capacity_bytes_per_second{tunnel=\"dsl1\"} 1250000\n"));
+    assert!(page.contains("\nmlvpn_link_is_suspect{tunnel=\"dsl1\"} 1\n"));
+    assert!(!page.contains("mlvpn_link_path_id{tunnel=\"dsl2\"}"), "it has no path");
+    assert!(page.contains("\nmlvpn_peer_uptime_seconds{peer=\"\"} 0\n"), "it has no name");
+}
+
+#[test]
+fn while_nothing_is_up_no_version_is_told() {
+    let status = StatusSnapshot::starting("mlvpn", Mode::Server, 1, 2);
+    let json = parsed(&status);
+    assert_eq!(json["protocol_version"], Value::Null);
+    assert_eq!(json["peers"], Value::Array(Vec::new()));
+    let page = status.to_metrics();
+    assert!(!page.contains("mlvpn_protocol_version") && !page.contains("mlvpn_peer_"), "{page}");
+}
+
+#[test]
 fn a_snapshot_survives_serialisation() {
     let text = serde_json::to_string(&sample()).unwrap();
     assert_eq!(serde_json::from_str::<StatusSnapshot>(&text).unwrap(), sample());
@@ -231,6 +331,17 @@ fn the_documentation_lists_every_metric_with_its_type_and_no_other() {
         .map(|(name, kind)| (name.to_owned(), kind.to_owned()))
         .collect();
     assert_eq!(documented("## Metrics"), rendered);
+}
+
+#[test]
+fn the_documentation_lists_every_reason_for_a_drop() {
+    let page = include_str!("../../../../docs/status.md");
+    let section = page.split_once("## Drop reasons").expect("the heading is there").1;
+    let items = section.lines().filter_map(|line| line.strip_prefix("- `")?.split_once("`: "));
+    let listed: BTreeSet<_> = items.map(|(reason, _)| reason).collect();
+    let of_tun = ["tun_write_failed", "tun_read_malformed"];
+    let reasons = mlvpn_proto::drop::DropReason::ALL.iter().map(|reason| reason.as_str());
+    assert_eq!(listed, reasons.chain(of_tun).collect());
 }
 
 /// Dotted paths of the leaves; `[]` for any element, `*` for any drop reason.

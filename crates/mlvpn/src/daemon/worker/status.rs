@@ -1,11 +1,14 @@
 //! Puts the numbers of the data thread and the state of the links into snapshots.
 
+mod version2;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use mlvpn_io::clock::unix_time;
 use mlvpn_proto::drop::DropReason;
 use mlvpn_proto::handshake::v1::LinkState as ProtoState;
+use mlvpn_proto::stats::Version;
 use mlvpn_proto::{DownReason, Instant, LinkStats, Quality, SessionStats};
 use tokio::sync::watch;
 use tracing::debug;
@@ -81,16 +84,12 @@ impl StatusBoard {
             bytes_to_tun: session.to_tun.bytes,
             drops,
         };
-        let reorder = &session.resequencer;
-        self.current.reorder = ReorderStatus {
-            enabled: config.general.reorder != Reorder::Off,
-            held_packets: reorder.held as u64,
-            wait: reorder.wait,
-            released_in_order: reorder.in_order,
-            released_by_proof: reorder.proven_lost,
-            released_by_deadline: reorder.deadline + reorder.overflow,
-            late: reorder.late,
-        };
+        self.current.protocol_version = session.version.map(|version| match version {
+            Version::V1 => 1,
+            Version::V2 => 2,
+        });
+        self.current.reorder = reorder_status(config, session);
+        self.current.peers = version2::peers(config, session, stats.now);
         self.current.links = config
             .links
             .iter()
@@ -147,8 +146,33 @@ impl StatusBoard {
             },
             last_packet_unix,
             socket_errors: stats.socket_errors.get(&link.name).copied().unwrap_or(0),
+            path: version2::path(numbers),
         }
     }
+}
+
+/// What version 1 counted, and version 2 for all lanes of all peers.
+fn reorder_status(config: &Config, session: &SessionStats) -> ReorderStatus {
+    let v1 = &session.resequencer;
+    let is_on = config.general.reorder != Reorder::Off || session.version == Some(Version::V2);
+    let mut all = ReorderStatus {
+        enabled: is_on,
+        held_packets: v1.held as u64,
+        wait: v1.wait,
+        released_in_order: v1.in_order,
+        released_by_proof: v1.proven_lost,
+        released_by_deadline: v1.deadline + v1.overflow,
+        late: v1.late,
+    };
+    for lanes in session.peers.iter().map(|peer| &peer.lanes) {
+        all.held_packets += lanes.held_packets as u64;
+        all.wait = all.wait.max(lanes.wait);
+        all.released_in_order += lanes.in_order;
+        all.released_by_proof += lanes.proven_lost + lanes.skipped;
+        all.released_by_deadline += lanes.deadline + lanes.overflow;
+        all.late += lanes.late;
+    }
+    all
 }
 
 /// Writes the numbers to the log, for those who asked for them with `-D`.
@@ -164,11 +188,19 @@ pub(super) fn log_numbers(session: &SessionStats) {
         overflow = reorder.overflow,
         late = reorder.late,
     );
+    for peer in &session.peers {
+        let name = peer.peer.map(|key| key.to_string());
+        debug!(target: REORDER, peer = name, lanes = ?peer.lanes, recovery = ?peer.recovery);
+        debug!(target: WRR, peer = name, queued = ?peer.queued, striped = peer.striped);
+    }
     for link in &session.links {
         let (name, srtt, rttvar) = (&link.name, link.srtt, link.rttvar);
         debug!(target: RTT, link = name, ?srtt, ?rttvar, loss_percent = link.loss_percent);
         let sent = link.sent.bytes;
         debug!(target: WRR, link = name, weight = link.weight, sent, is_used = link.is_used);
+        if let Some(path) = &link.path {
+            debug!(target: WRR, link = name, ?path);
+        }
     }
 }
 
