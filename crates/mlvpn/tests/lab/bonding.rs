@@ -10,7 +10,7 @@ use crate::tunnel::{Plan, SERVER_V4, lab, two_links};
 tests![
     one_download_moves_over_both_links_and_arrives_intact,
     one_download_in_clear_text_moves_over_both_links_and_arrives_intact,
-    an_upload_follows_the_configured_weights,
+    an_upload_in_version_1_follows_the_configured_weights,
 ];
 
 fn lines() -> Lab {
@@ -46,9 +46,9 @@ fn one_download_in_clear_text_moves_over_both_links_and_arrives_intact() {
     download_over_both(Plan::over(&lab).both("general", "cleartext_data", 1), &lab);
 }
 
-fn an_upload_follows_the_configured_weights() {
+fn an_upload_in_version_1_follows_the_configured_weights() {
     let lab = two_links();
-    let mut plan = Plan::over(&lab);
+    let mut plan = Plan::over(&lab).in_version_1();
     plan.client.set("dsl1", "bandwidth_upload", 300_000);
     plan.client.set("dsl2", "bandwidth_upload", 100_000);
     let tunnel = plan.start(&lab);

@@ -22,6 +22,11 @@ impl Conf {
         entries.push((key.to_owned(), value.to_string()));
     }
 
+    /// Takes a key away.
+    pub(crate) fn unset(&mut self, section: &str, key: &str) {
+        self.entries(section).retain(|(name, _)| name != key);
+    }
+
     /// Takes a section away.
     pub(crate) fn remove(&mut self, section: &str) {
         self.sections.retain(|known| known.name != section);

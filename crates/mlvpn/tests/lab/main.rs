@@ -39,6 +39,7 @@ mod restart;
 mod start;
 mod status;
 mod tunnel;
+mod versions;
 mod wait;
 
 fn main() -> ExitCode {
@@ -61,6 +62,7 @@ fn main() -> ExitCode {
         restart::TESTS,
         start::TESTS,
         status::TESTS,
+        versions::TESTS,
     ];
     let trial = |&(name, body): &Test| {
         let name = name.split_once("::").map_or(name, |(_, short)| short);

@@ -11,6 +11,7 @@ use crate::wait::wait_for;
 tests![
     full_packets_fill_the_links_without_a_fragment,
     the_smallest_link_decides_the_mtu,
+    in_version_1_the_routing_table_tells_the_mtu,
     a_configured_mtu_is_set,
     senders_of_packets_that_are_too_big_are_told,
 ];
@@ -53,13 +54,20 @@ fn move_without_fragments(tunnel: &Tunnel) {
 fn full_packets_fill_the_links_without_a_fragment() {
     let lab = two_links();
     let tunnel = Plan::over(&lab).start(&lab);
-    assert_mtu(&tunnel, 1_428);
+    assert_mtu(&tunnel, 1_440);
     move_without_fragments(&tunnel);
 }
 
 fn the_smallest_link_decides_the_mtu() {
     let lab = lab(&[("dsl1", LINK), ("small", "down=20,delay=5,mtu=1400")]);
-    let mut tunnel = Plan::over(&lab).start(&lab);
+    let tunnel = Plan::over(&lab).start(&lab);
+    assert_mtu(&tunnel, 1_340);
+    move_without_fragments(&tunnel);
+}
+
+fn in_version_1_the_routing_table_tells_the_mtu() {
+    let lab = lab(&[("dsl1", LINK), ("small", "down=20,delay=5,mtu=1400")]);
+    let mut tunnel = Plan::over(&lab).in_version_1().start(&lab);
     assert_mtu(&tunnel, 1_328);
     move_without_fragments(&tunnel);
     tunnel.client.reload(|conf| conf.remove("small"));
@@ -82,7 +90,7 @@ fn senders_of_packets_that_are_too_big_are_told() {
     plan.client.set("general", "ip6", "fd44::1/64");
     plan.client.set("general", "ip6_gateway", SERVER_V6);
     let tunnel = plan.start(&lab);
-    assert_mtu(&tunnel, 1_428);
+    assert_mtu(&tunnel, 1_440);
     let client = &tunnel.client.host;
     // As a status command may do that does not know better.
     client.configure(TUN, Some(1_500), &[]).unwrap();

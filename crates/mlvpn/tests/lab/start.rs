@@ -76,9 +76,6 @@ fn a_configuration_that_is_missing_exposed_or_wrong_is_refused() {
     assert!(log.contains("chmod 600"), "{log}");
     let log = failure(&place.write("bad.conf", "[general]\nmode = \"boss\"\n", 0o600), &[]);
     assert!(log.contains("bad.conf") && log.contains("boss"), "{log}");
-    let only_2 = text.replace("[general]", "[general]\nprotocol_version = 2");
-    let log = failure(&place.write("two.conf", &only_2, 0o600), user_arguments());
-    assert!(log.contains("version 2 of the protocol only"), "{log}");
 }
 
 fn a_taken_interface_is_refused() {

@@ -92,10 +92,17 @@ impl Plan {
         self
     }
 
+    /// Has both ends speak version 1, as with the C program.
+    pub(crate) fn in_version_1(self) -> Self {
+        self.both("general", "protocol_version", 1)
+    }
+
     /// Starts both ends and waits until all links are up.
     pub(crate) fn start(self, lab: &Lab) -> Tunnel {
-        let server = End::start(lab.server(), self.server, &[SERVER_V4, SERVER_V6]);
-        let client = End::start(lab.client(), self.client, &[CLIENT_V4, CLIENT_V6]);
+        let with_length = |ip: IpAddr| Prefix::new(ip, if ip.is_ipv4() { 30 } else { 64 });
+        let (at_server, at_client) = ([SERVER_V4, SERVER_V6], [CLIENT_V4, CLIENT_V6]);
+        let server = End::start(lab.server(), self.server, &at_server.map(with_length));
+        let client = End::start(lab.client(), self.client, &at_client.map(with_length));
         let tunnel = Tunnel { client, server };
         tunnel.wait_until_up();
         tunnel
@@ -149,13 +156,12 @@ pub(crate) struct End {
 
 impl End {
     /// Starts the program and gives its interface addresses.
-    pub(crate) fn start(host: &Host, mut conf: Conf, addresses: &[IpAddr]) -> Self {
+    pub(crate) fn start(host: &Host, mut conf: Conf, addresses: &[Prefix]) -> Self {
         let place = Place::new();
         conf.set("general", "control_unix_path", place.path("socket").display());
         place.write("mlvpn.conf", &conf.to_string(), 0o600);
         let daemon = start_daemon(host, &place);
-        let with_length = |ip: &IpAddr| Prefix::new(*ip, if ip.is_ipv4() { 30 } else { 64 });
-        let addresses = addresses.iter().map(with_length).collect();
+        let addresses = addresses.to_vec();
         let mut end = Self { host: host.clone(), daemon, conf, place, addresses };
         end.configure_interface();
         end
