@@ -83,6 +83,14 @@ impl UdpSocket {
         self.local
     }
 
+    /// Changes what is done with datagrams that are too large.
+    ///
+    /// # Errors
+    /// When the system knows no such thing.
+    pub fn set_pmtu(&self, pmtu: Pmtu) -> io::Result<()> {
+        options::set_pmtu(self.fd.as_fd(), self.local.is_ipv6(), pmtu)
+    }
+
     /// Whether datagrams of `segment_size` bytes are sent segmented. Turns false for good when the
     /// interface refuses.
     #[must_use]

@@ -283,6 +283,9 @@ fn too_big_and_unreachable_are_told_apart() {
             expect_sent(&fragmenting.send_batch(&payload(4000), 2000, to, Ecn::NotEct), 2);
             assert!(receive(&receiver, 2).concat() == payload(4000));
             assert!(fragmenting.is_segmenting(1400) && !fragmenting.is_segmenting(2000));
+            fragmenting.set_pmtu(Pmtu::Probe).unwrap();
+            let outcome = fragmenting.send_batch(&payload(2000), 2000, to, Ecn::NotEct);
+            assert!(matches!(outcome.error, Some(SendError::TooBig)), "{outcome:?}");
         })
         .unwrap();
 }

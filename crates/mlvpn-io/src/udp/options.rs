@@ -149,6 +149,10 @@ pub(super) fn select_route(
     Ok(())
 }
 
+pub(super) fn set_pmtu(fd: BorrowedFd<'_>, is_v6: bool, pmtu: Pmtu) -> io::Result<()> {
+    system::set_pmtu(&SockRef::from(&fd), is_v6, pmtu)
+}
+
 pub(super) fn local_addr(fd: BorrowedFd<'_>) -> Result<SocketAddr, OpenError> {
     let address = SockRef::from(&fd).local_addr();
     let address = address.map_err(|e| OpenError::new("read the bound address", e))?;

@@ -17,7 +17,7 @@ use anyhow::{Context as _, anyhow, bail};
 use mlvpn_io::clock::Clock;
 use mlvpn_io::poller::{Interest, Poller, Token};
 use mlvpn_io::tun::Tun;
-use mlvpn_io::udp::{Pmtu, UdpOptions};
+use mlvpn_io::udp::UdpOptions;
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use tracing::{debug, error, info, warn};
 
@@ -231,7 +231,6 @@ impl Supervisor {
             mark: link.bind_fib,
             receive_buffer: Some(SOCKET_BUFFER),
             send_buffer: Some(SOCKET_BUFFER),
-            pmtu: if self.config.general.speaks_v2() { Pmtu::Probe } else { Pmtu::Dont },
             ..UdpOptions::new(bind)
         };
         options.bind_fd().with_context(|| format!("socket bound to {bind}"))

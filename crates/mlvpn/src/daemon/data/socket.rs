@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 
 use mlvpn_io::clock::Clock;
-use mlvpn_io::udp::{Ecn, SendError, SocketError, UdpSocket};
+use mlvpn_io::udp::{Ecn, Pmtu, SendError, SocketError, UdpSocket};
+use mlvpn_proto::wire::v2::DatagramKind;
 use tracing::debug;
 
 /// A socket with the batch that it is in the middle of.
@@ -15,6 +16,8 @@ pub(super) struct LinkSocket {
     /// Calls that failed, and datagrams that the network said did not arrive.
     pub(super) errors: u64,
     pending: Option<Pending>,
+    /// What is done with datagrams that are too large, once something was sent.
+    pmtu: Option<Pmtu>,
     /// Where the peer is: the address of the last send.
     peer: Option<SocketAddr>,
 }
@@ -41,13 +44,14 @@ pub(super) enum Progress {
 impl LinkSocket {
     pub(super) fn new(name: String, socket: OwnedFd, clock: Clock) -> Result<Self, String> {
         let udp = UdpSocket::from_fd(socket, true, clock).map_err(|error| error.to_string())?;
-        Ok(Self { name, udp, errors: 0, pending: None, peer: None })
+        Ok(Self { name, udp, errors: 0, pending: None, pmtu: None, peer: None })
     }
 
     /// Sends a batch. What the socket has no room for is kept; call [`Self::send_pending`] when it
     /// is writable, before anything else is sent.
     pub(super) fn send(&mut self, bytes: &[u8], segment_size: usize, to: SocketAddr) -> Progress {
         self.peer = Some(to);
+        self.set_pmtu(pmtu_for(bytes));
         let mut rest = bytes;
         while !rest.is_empty() {
             let outcome = self.udp.send_batch(rest, segment_size, to, Ecn::NotEct);
@@ -65,12 +69,29 @@ impl LinkSocket {
                     // As lost on the way; the link's keepalives will tell if that lasts.
                     debug!(link = self.name, %error, "datagram not sent");
                     let lost = lost_with(&error, rest.len(), segment_size);
-                    self.errors += lost.div_ceil(segment_size) as u64;
+                    if !self.is_probing(&error) {
+                        self.errors += lost.div_ceil(segment_size) as u64;
+                    }
                     rest = &rest[lost..];
                 }
             }
         }
         Progress::Done
+    }
+
+    fn set_pmtu(&mut self, pmtu: Pmtu) {
+        if self.pmtu == Some(pmtu) {
+            return;
+        }
+        self.pmtu = Some(pmtu);
+        if let Err(error) = self.udp.set_pmtu(pmtu) {
+            debug!(link = self.name, %error, "cannot set fragmentation");
+        }
+    }
+
+    /// Whether an error is what version 2 sends to find out: that a size does not fit.
+    fn is_probing(&self, error: &SendError) -> bool {
+        self.pmtu == Some(Pmtu::Probe) && matches!(error, SendError::TooBig)
     }
 
     /// Goes on with what the socket had no room for.
@@ -103,6 +124,15 @@ impl LinkSocket {
 fn is_same_peer(peer: Option<SocketAddr>, to: SocketAddr) -> bool {
     // The scope of an IPv6 address is not in a report.
     peer.is_some_and(|peer| (peer.ip(), peer.port()) == (to.ip(), to.port()))
+}
+
+/// Version 1 lets the network cut up what is too large; version 2 finds out what fits, and never sends
+/// more.
+fn pmtu_for(datagrams: &[u8]) -> Pmtu {
+    match DatagramKind::of(datagrams) {
+        DatagramKind::V1 => Pmtu::Dont,
+        _ => Pmtu::Probe,
+    }
 }
 
 /// How many of the `rest` bytes of a batch are given up for an error: what a full queue or a
@@ -138,6 +168,14 @@ mod tests {
         for error in [SendError::TooBig, SendError::Forbidden(Error::other("no"))] {
             assert_eq!(lost_with(&error, 2_500, 1_000), 1_000);
             assert_eq!(lost_with(&error, 500, 1_000), 500);
+        }
+    }
+
+    #[test]
+    fn version_1_may_be_fragmented_and_version_2_may_not() {
+        assert_eq!(pmtu_for(&[0x01, 0]), Pmtu::Dont);
+        for first in [0x80, 0xBF, 0xC1, 0xC2, 0xC3] {
+            assert_eq!(pmtu_for(&[first]), Pmtu::Probe, "{first:#x}");
         }
     }
 
