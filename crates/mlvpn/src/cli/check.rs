@@ -66,7 +66,7 @@ fn summary(config: &Config) -> String {
         "  data     {}\n",
         if general.cleartext_data { "in clear" } else { "encrypted" }
     ));
-    out.push_str(&format!("  order    {}\n", order(general.reorder)));
+    out.push_str(&format!("  order    {}\n", order(config)));
     if let Some(pair) = &general.credentials.key_pair {
         out.push_str(&format!("  own key  {}\n", pair.0.public_key()));
     }
@@ -110,20 +110,30 @@ fn peer_line(peer: &Peer) -> String {
 }
 
 fn mtu(config: &Config) -> String {
-    match config.general.interface.mtu {
-        Some(mtu) => format!("{mtu}"),
-        None => format!(
-            "{} (the largest that links of 1500 bytes carry whole)",
-            config.unfragmented_mtu()
-        ),
+    let general = &config.general;
+    if let Some(mtu) = general.interface.mtu {
+        return format!("{mtu}");
     }
+    let (v1, v2) = (config.unfragmented_mtu(), config.unfragmented_mtu_v2());
+    let largest = match (general.speaks_v1(), general.speaks_v2()) {
+        (true, false) => format!("{v1}"),
+        (true, true) => format!("{v2}, or {v1} with version 1"),
+        (false, _) => format!("{v2}"),
+    };
+    format!("{largest} (the largest that links of 1500 bytes carry whole)")
 }
 
-fn order(reorder: Reorder) -> String {
-    match reorder {
+fn order(config: &Config) -> String {
+    let adaptive = "restored, waiting as long as the links differ";
+    let in_version_1 = match config.general.reorder {
         Reorder::Off => "as it arrives".into(),
-        Reorder::Adaptive => "restored, waiting as long as the links differ".into(),
         Reorder::Packets(n) => format!("restored, holding back at most {n} packets"),
+        Reorder::Adaptive => return adaptive.into(),
+    };
+    match (config.general.speaks_v1(), config.general.speaks_v2()) {
+        (true, false) => in_version_1,
+        (true, true) => format!("{adaptive}; with version 1 {in_version_1}"),
+        (false, _) => adaptive.into(),
     }
 }
 
@@ -136,7 +146,23 @@ fn line(link: &Link, config: &Config) -> String {
         let what = if cfg!(target_os = "linux") { "firewall mark" } else { "routing table" };
         parts.push(format!("{what} {fib}"));
     }
-    parts.extend(rate(link, config));
+    // In the unit that providers use, to reveal who meant bits.
+    parts.extend(link.bandwidth_upload.map(|bytes| format!("sends {} Mbit/s", megabits(bytes))));
+    if link.fallback_only {
+        parts.push("only while no other link is usable".into());
+    }
+    let line = parts.join(", ");
+    let in_version_1 = in_version_1(link, config).join(", ");
+    match (config.general.speaks_v1(), config.general.speaks_v2()) {
+        (true, false) => format!("{line}, {in_version_1}"),
+        (true, true) => format!("{line}; with version 1: {in_version_1}"),
+        (false, _) => line,
+    }
+}
+
+/// What version 2 finds out by itself.
+fn in_version_1(link: &Link, config: &Config) -> Vec<String> {
+    let mut parts = Vec::from_iter(share(link, config));
     parts.push(format!("down after {} s", link.timeout.as_secs()));
     if let Some(percent) = link.loss_tolerance {
         parts.push(format!("up to {percent} % loss"));
@@ -144,10 +170,7 @@ fn line(link: &Link, config: &Config) -> String {
     if let Some(latency) = link.latency_tolerance {
         parts.push(format!("up to {} ms", latency.as_millis()));
     }
-    if link.fallback_only {
-        parts.push("only while no other link is usable".into());
-    }
-    parts.join(", ")
+    parts
 }
 
 fn ends(link: &Link) -> String {
@@ -162,20 +185,18 @@ fn ends(link: &Link) -> String {
     }
 }
 
-/// The rate in the unit that providers use, to reveal who meant bits, and the share that follows from it.
-fn rate(link: &Link, config: &Config) -> Option<String> {
+/// The share of the traffic that follows from the rates.
+fn share(link: &Link, config: &Config) -> Option<String> {
     if link.fallback_only {
-        return link.bandwidth_upload.map(|bytes| format!("sends {} Mbit/s", megabits(bytes)));
+        return None;
     }
     let others = || config.links.iter().filter(|l| !l.fallback_only);
     let total: Option<u128> =
         others().map(|l| l.bandwidth_upload.map(u128::from)).sum::<Option<u128>>();
     Some(match (link.bandwidth_upload, total) {
-        (Some(bytes), Some(total)) => format!(
-            "sends {} Mbit/s, {} % of the traffic",
-            megabits(bytes),
-            (u128::from(bytes) * 100 + total / 2) / total
-        ),
+        (Some(bytes), Some(total)) => {
+            format!("{} % of the traffic", (u128::from(bytes) * 100 + total / 2) / total)
+        }
         _ => format!("1/{} of the traffic", others().count()),
     })
 }
@@ -201,13 +222,41 @@ mod tests {
         insta::assert_snapshot!(summary(&config), @r"
         client, tun interface mlvpn0
           protocol version 2 or version 1, with the password
-          mtu      1428 (the largest that links of 1500 bytes carry whole)
+          mtu      1440, or 1428 with version 1 (the largest that links of 1500 bytes carry whole)
           data     encrypted
           order    restored, waiting as long as the links differ
-          link     a: any address to 192.0.2.1 port 5080, sends 24.0 Mbit/s, 75 % of the traffic, down after 60 s
-          link     b: any address to vpn.example port 5081, through wwan0, sends 8.0 Mbit/s, 25 % of the traffic, down after 60 s
-          link     c: any address to 192.0.2.1 port 5082, sends 1.0 Mbit/s, down after 60 s, only while no other link is usable
+          link     a: any address to 192.0.2.1 port 5080, sends 24.0 Mbit/s; with version 1: 75 % of the traffic, down after 60 s
+          link     b: any address to vpn.example port 5081, through wwan0, sends 8.0 Mbit/s; with version 1: 25 % of the traffic, down after 60 s
+          link     c: any address to 192.0.2.1 port 5082, sends 1.0 Mbit/s, only while no other link is usable; with version 1: down after 60 s
           filter   a: udp port 5060
+        ");
+    }
+
+    #[test]
+    fn the_summary_shows_only_what_the_version_spoken_uses() {
+        let with = |version: u8| {
+            let text = format!(
+                "[general]\nmode=client\npassword=a-long-and-quite-secret-one\nprotocol_version={version}\n\
+                 reorder_buffer_size=64\ntuntap=tap\n\
+                 [a]\nremotehost=\"2001:db8::1\"\nremoteport=5080\ntimeout=5\nloss_tolerence=9\n"
+            );
+            summary(&config::parse("t", text.as_bytes()).unwrap().config)
+        };
+        insta::assert_snapshot!(with(1), @r"
+        client, tap interface mlvpn0
+          protocol version 1 with the password
+          mtu      1394 (the largest that links of 1500 bytes carry whole)
+          data     encrypted
+          order    restored, holding back at most 64 packets
+          link     a: any address to 2001:db8::1 port 5080, 1/1 of the traffic, down after 5 s, up to 9 % loss
+        ");
+        insta::assert_snapshot!(with(2), @r"
+        client, tap interface mlvpn0
+          protocol version 2 with the password
+          mtu      1406 (the largest that links of 1500 bytes carry whole)
+          data     encrypted
+          order    restored, waiting as long as the links differ
+          link     a: any address to 2001:db8::1 port 5080
         ");
     }
 
@@ -225,12 +274,12 @@ mod tests {
         insta::assert_snapshot!(summary(&config), @r"
         server, tun interface mlvpn0
           protocol version 2 with key pairs
-          mtu      1428 (the largest that links of 1500 bytes carry whole)
+          mtu      1440 (the largest that links of 1500 bytes carry whole)
           data     encrypted
           order    restored, waiting as long as the links differ
           own key  hSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo=
           peer     bob: 3p7bfXt9wbTTW2HC7OQ1Nz+DQ8hbeGdNrfx+FG+IK08=, with a pre-shared key, has 10.0.0.2/32 192.168.7.0/24 fd00::/64
-          link     a: listens on any address port 5080, 1/1 of the traffic, down after 60 s
+          link     a: listens on any address port 5080
         ");
     }
 }
