@@ -57,6 +57,11 @@ impl MtuPlan {
         self.measured = Some(mtu);
     }
 
+    /// A new session measures anew, and may speak another version.
+    pub(super) fn forget_measured(&mut self) {
+        self.measured = None;
+    }
+
     /// Learns what the network said about datagrams to a link's peer.
     pub(super) fn on_reported(&mut self, link: &str, mtu: u32, now: Instant) {
         let Some(known) = self.links.get_mut(link) else { return };
@@ -180,6 +185,17 @@ mod tests {
         assert_eq!(plan(&[("a", 1_500, "[2001:db8::1]:1")]).tunnel_mtu(&config("")), 1_408);
         assert_eq!(plan(&[("a", 1_500, v4)]).tunnel_mtu(&config("cleartext_data = 1")), 1_444);
         assert_eq!(plan(&[("a", 1_500, v4)]).tunnel_mtu(&config("tuntap = \"tap\"")), 1_414);
+    }
+
+    #[test]
+    fn what_was_measured_counts_until_there_is_a_new_session() {
+        let mut plan = plan(&[("a", 1_500, "192.0.2.1:1")]);
+        plan.on_measured(1_440);
+        assert_eq!(plan.tunnel_mtu(&config("")), 1_440);
+        assert_eq!(plan.tunnel_mtu(&config("mtu = 1400")), 1_400);
+        assert_eq!(plan.tunnel_mtu(&config("protocol_version = 1")), 1_428);
+        plan.forget_measured();
+        assert_eq!(plan.tunnel_mtu(&config("")), 1_428);
     }
 
     #[test]

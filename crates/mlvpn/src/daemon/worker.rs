@@ -421,6 +421,7 @@ impl Worker {
 
     /// Everything on the wire changes: begin anew with the same tunnel interface.
     fn replace_session(&mut self) -> anyhow::Result<()> {
+        self.mtu.forget_measured();
         let session = plan::endpoint_config(&self.config, self.current_mtu);
         self.data.send(Command::Replace(Box::new(session), random_seed()?));
         self.links.clear();
