@@ -387,8 +387,11 @@ impl LaneResequencer {
     fn latest_arrival(&self, behind: Behind, now: Instant) -> Instant {
         self.progress
             .not_clear(behind.sent)
-            .filter_map(|path| self.transit.longest(path, now))
-            .map(|transit| behind.sent.arrival(transit))
+            // A path of which nothing is known yet may be as slow as any.
+            .map(|path| match self.transit.longest(path, now) {
+                Some(transit) => behind.sent.arrival(transit),
+                None => behind.received + MAX_WAIT,
+            })
             .fold(behind.received, Instant::max)
     }
 }
