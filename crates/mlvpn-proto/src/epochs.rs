@@ -8,7 +8,9 @@ pub mod negotiation;
 
 use std::collections::VecDeque;
 
-use crate::crypto::v2::{Exhausted, NotAuthentic, OpeningKey, SealingKey, UnusedNumber};
+use crate::crypto::v2::{
+    Exhausted, MAX_PACKETS, NotAuthentic, OpeningKey, REKEY_PACKETS, SealingKey, UnusedNumber,
+};
 use crate::handshake::v2::Established;
 use crate::id::{PacketNumber, SessionIndex};
 use crate::time::{Duration, Instant};
@@ -27,6 +29,8 @@ pub struct Epoch {
     our_index: SessionIndex,
     sealing: SealingKey,
     opening: OpeningKey,
+    /// Packets that opened: so many the peer has sealed at least.
+    opened: u32,
     is_cleartext: bool,
 }
 
@@ -39,6 +43,7 @@ impl Epoch {
             our_index,
             sealing: SealingKey::new(cipher, established.send_secret.as_bytes(), peer_index, now),
             opening: OpeningKey::new(cipher, established.receive_secret.as_bytes()),
+            opened: 0,
             is_cleartext: established.cleartext,
         }
     }
@@ -66,6 +71,22 @@ impl Epoch {
         datagram: &mut [u8],
     ) -> Result<(), Exhausted> {
         self.sealing.seal(number, is_clear, datagram)
+    }
+
+    /// Whether [`Self::seal`] refuses.
+    #[must_use]
+    pub fn is_worn_out(&self) -> bool {
+        self.sealing.sealed() >= MAX_PACKETS
+    }
+
+    /// Whether it is time for the next epoch: either end has sealed, or it is old.
+    fn should_rekey(&self, now: Instant) -> bool {
+        self.rekey_at() <= now
+    }
+
+    fn rekey_at(&self) -> Instant {
+        let is_used = self.sealing.sealed().max(self.opened) >= REKEY_PACKETS;
+        if is_used { Instant::ZERO } else { self.sealing.rekey_at() }
     }
 
     /// Whether data goes in clear.
@@ -132,13 +153,13 @@ impl Epochs {
     /// Whether the initiator is to begin the next handshake `[H13]`.
     #[must_use]
     pub fn needs_handshake(&self, now: Instant) -> bool {
-        self.current.as_ref().is_none_or(|epoch| epoch.sealing.should_rekey(now))
+        self.current.as_ref().is_none_or(|epoch| epoch.should_rekey(now))
     }
 
-    /// When [`Self::needs_handshake`] becomes true by age; packets may make it so before.
+    /// When [`Self::needs_handshake`] becomes true, as far as is known.
     #[must_use]
     pub fn rekey_at(&self) -> Option<Instant> {
-        self.current.as_ref().map(|epoch| epoch.sealing.rekey_at())
+        self.current.as_ref().map(Epoch::rekey_at)
     }
 
     /// All indices under which the peer may send, for a table that leads to this session.
@@ -163,10 +184,11 @@ impl Epochs {
         if let Some(at) = self.pending.iter().position(|(epoch, _)| is_named(epoch)) {
             return self.begin(at, number, datagram, now);
         }
-        let former = self.former.iter().map(|(epoch, _)| epoch);
-        let epoch = self.current.iter().chain(former).find(|epoch| is_named(epoch));
+        let former = self.former.iter_mut().map(|(epoch, _)| epoch);
+        let epoch = self.current.iter_mut().chain(former).find(|epoch| is_named(epoch));
         let epoch = epoch.ok_or(OpenError::UnknownIndex)?;
         let body = epoch.opening.open(number, datagram)?;
+        epoch.opened = epoch.opened.saturating_add(1);
         Ok(Opened { body, begins_epoch: false, may_be_clear: epoch.is_cleartext })
     }
 

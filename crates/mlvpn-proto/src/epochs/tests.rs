@@ -184,3 +184,13 @@ fn initiations_are_repeated_and_an_answer_to_an_earlier_one_counts() {
     let refused = pair.negotiation.handle_response(&late, at(13_003));
     assert_eq!(refused.err(), Some(crate::handshake::v2::HandshakeError::NotOurs));
 }
+
+#[test]
+fn an_epoch_wears_out_by_what_either_end_has_sealed() {
+    let mut pair = Pair::new();
+    pair.shake(at(0));
+    assert!(!pair.initiator.needs_handshake(at(1)));
+    pair.initiator.current.as_mut().unwrap().opened = REKEY_PACKETS;
+    assert!(pair.initiator.needs_handshake(at(1)));
+    assert_eq!(pair.initiator.rekey_at(), Some(Instant::ZERO));
+}
