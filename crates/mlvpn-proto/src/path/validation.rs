@@ -103,6 +103,16 @@ impl Validation {
         self.bytes_received += len as u64;
     }
 
+    /// How many bytes may be sent there at present.
+    #[must_use]
+    pub fn allowance(&self) -> usize {
+        if self.is_validated || self.is_trusted {
+            return usize::MAX;
+        }
+        let budget = self.bytes_received * AMPLIFICATION_LIMIT;
+        budget.saturating_sub(self.bytes_sent) as usize
+    }
+
     /// Whether a datagram of `len` bytes may be sent there; counts it if so.
     pub fn try_send(&mut self, len: usize) -> bool {
         let budget = self.bytes_received * AMPLIFICATION_LIMIT;
