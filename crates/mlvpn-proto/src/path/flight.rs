@@ -165,6 +165,13 @@ impl<T> Flight<T> {
         self.packets.iter_mut().filter_map(|sent| sent.content.take())
     }
 
+    /// The path leads elsewhere now: what was on its way is not waited for any more.
+    pub fn abandon(&mut self) {
+        self.first += self.packets.len() as u64;
+        self.packets.clear();
+        self.bytes = 0;
+    }
+
     /// Takes the receiver's report into account. `rtt` is the smoothed round trip so far.
     pub fn on_report(
         &mut self,
@@ -354,6 +361,17 @@ mod tests {
         assert_eq!(flight.bytes(), 300);
         let outcome = flight.on_report(&report(2, 3, &[]), RTT, at(20));
         assert!(outcome.acked.iter().all(|packet| packet.content.is_none()));
+    }
+
+    #[test]
+    fn what_was_abandoned_is_neither_lost_nor_received() {
+        let mut flight = flight(3);
+        flight.abandon();
+        assert!(flight.is_empty());
+        flight.on_sent(PacketNumber(3), 100, true, Some(3), at(5));
+        let outcome = flight.on_report(&report(3, 1, &[(1, 2)]), RTT, at(25));
+        assert_eq!((numbers(&outcome.acked), numbers(&outcome.lost)), (vec![3], vec![]));
+        assert!(flight.is_empty());
     }
 
     #[test]
