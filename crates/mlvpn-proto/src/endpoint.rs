@@ -285,7 +285,7 @@ impl Endpoint {
         for session in self.sessions.iter_mut() {
             session.close(CloseReason::ShuttingDown, DownReason::SessionClosed);
         }
-        self.reconcile(now);
+        self.settle(now);
     }
 
     /// Writes the next batch into `out`; none when there is nothing to send.

@@ -11,7 +11,7 @@ use crate::event::Event;
 use crate::handshake::v2::{
     Accepted, Answer, Blame, CookieJar, HandshakeError, Initiation, LatestTimes,
 };
-use crate::id::{LinkIndex, SessionIndex};
+use crate::id::{LinkIndex, PathId, SessionIndex};
 use crate::ip::PacketKind;
 use crate::session::v2::path::Route;
 use crate::session::v2::{Identity, Session};
@@ -39,8 +39,10 @@ pub(super) struct Responder {
 pub(super) struct Pending {
     epoch: Epoch,
     identity: Identity,
-    time: u64,
+    /// The path on which the handshake ran, and where the answer went.
+    path: PathId,
     route: Route,
+    time: u64,
     until: Instant,
 }
 
@@ -90,8 +92,7 @@ impl Pending {
     /// The session that it becomes.
     pub(super) fn into_session(self, mut session: Session, now: Instant) -> Session {
         session.note_offer(self.time);
-        session.note_handshake_route(self.route);
-        session.await_first_packet(self.epoch, now);
+        session.await_first_packet(self.epoch, (self.path, self.route), now);
         session
     }
 }
@@ -155,7 +156,6 @@ impl Endpoint {
         now: Instant,
     ) -> Result<(), HandshakeError> {
         let index = self.draw_free_index();
-        let route = Route { link, remote: from };
         let answer = Answer {
             index,
             is_resumed: known.is_some(),
@@ -166,17 +166,18 @@ impl Endpoint {
         let (identity, time) = (identity_of(&accepted), accepted.time_micros());
         let (datagram, established) = accepted.respond(&answer)?;
         let epoch = Epoch::new(&established, now);
+        let (path, route) = (established.path, Route { link, remote: from });
         match known.and_then(|slot| Some((slot, self.sessions.get_mut(slot)?))) {
             Some((slot, session)) => {
                 session.note_offer(time);
-                session.note_handshake_route(route);
-                session.await_first_packet(epoch, now);
+                session.await_first_packet(epoch, (path, route), now);
                 self.sessions.index(slot);
             }
             None => {
                 if let Some(responder) = &mut self.responder {
                     let until = now + PENDING_TIME;
-                    responder.keep(index, Pending { epoch, identity, time, route, until });
+                    let pending = Pending { epoch, identity, path, route, time, until };
+                    responder.keep(index, pending);
                 }
             }
         }

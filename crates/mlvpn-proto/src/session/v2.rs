@@ -44,6 +44,9 @@ use send::Upload;
 /// The session is active for this long after an IP packet `[P7]`.
 const ACTIVE_TIME: Duration = Duration::from_secs(10);
 
+/// Handshakes that may be confirmed still `[H21]`.
+const MAX_ANSWERED: usize = 4;
+
 /// What all sessions of an endpoint use.
 pub(crate) struct Shared<'a> {
     pub(crate) rng: &'a mut ChaCha12Rng,
@@ -84,10 +87,12 @@ pub(crate) struct Session {
     /// A path came up or went down, or the session ended, since that was asked.
     has_changed: bool,
     sources: Vec<IpPrefix>,
+    /// What a peer told of paths that it has not used yet.
+    early_status: [Option<(u16, PathStatus)>; PathId::COUNT],
+    /// The responder's: handshakes that were not confirmed yet.
+    answered: VecDeque<Answered>,
     /// The time of the latest initiation for this session.
     latest_offer: u64,
-    /// Where it came from.
-    handshake_route: Option<Route>,
     /// When an IP packet came from either side last.
     last_data: Option<Instant>,
     last_received: Option<Instant>,
@@ -113,6 +118,14 @@ pub(crate) struct PathTerms {
     pub(crate) is_backup: bool,
     /// Bytes per second that may be sent at most, with all headers.
     pub(crate) max_rate: Option<u64>,
+}
+
+/// Where the answer to an initiation went.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Answered {
+    index: SessionIndex,
+    path: PathId,
+    route: Route,
 }
 
 /// How a session is made.
@@ -149,8 +162,9 @@ impl Session {
             ended: None,
             has_changed: true,
             sources: setup.sources,
+            early_status: [None; PathId::COUNT],
+            answered: VecDeque::new(),
             latest_offer: 0,
-            handshake_route: None,
             last_data: None,
             last_received: None,
             born: now,
@@ -222,7 +236,16 @@ impl Session {
     }
 
     /// The responder's: seals under `epoch` once the peer has.
-    pub(crate) fn await_first_packet(&mut self, epoch: Epoch, now: Instant) {
+    pub(crate) fn await_first_packet(
+        &mut self,
+        epoch: Epoch,
+        (path, route): (PathId, Route),
+        now: Instant,
+    ) {
+        if self.answered.len() == MAX_ANSWERED {
+            self.answered.pop_front();
+        }
+        self.answered.push_back(Answered { index: epoch.our_index(), path, route });
         self.epochs.await_first_packet(epoch, now);
     }
 
@@ -250,11 +273,6 @@ impl Session {
             path.validation.trust();
         }
         self.set_terms(id, terms, now);
-    }
-
-    /// Where the initiation of the epoch that is awaited came from.
-    pub(crate) fn note_handshake_route(&mut self, route: Route) {
-        self.handshake_route = Some(route);
     }
 
     /// The handshake proved that the peer receives where the path leads `[P1]`.
@@ -371,7 +389,7 @@ impl Session {
 
     /// When [`Self::handle_timeout`] is due, and why.
     pub(crate) fn poll_timeout(&self) -> Option<(Instant, Timer)> {
-        let active_until = self.last_data.map(|at| at + ACTIVE_TIME);
+        let active_until = self.active_until();
         let paths = self.paths().filter_map(|path| self.path_timeout(path, active_until)).min();
         [
             (self.epochs.poll_timeout(), Timer::Keys),
@@ -399,8 +417,8 @@ impl Session {
         shared.to_tun.append(&mut self.released);
     }
 
-    fn is_active(&self, now: Instant) -> bool {
-        self.last_data.is_some_and(|at| now.saturating_since(at) < ACTIVE_TIME)
+    fn active_until(&self) -> Option<Instant> {
+        self.last_data.map(|at| at + ACTIVE_TIME)
     }
 
     /// Ends the session; the peer is told on every path that is up `[F11]`.

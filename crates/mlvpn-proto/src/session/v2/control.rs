@@ -16,6 +16,8 @@ use rand_core::Rng as _;
 
 /// UDP payload of a packet with a challenge or a response `[F10]`.
 pub(super) const PADDED_LEN: usize = 1_200;
+/// UDP payload of such a packet without padding.
+const LEAST_LEN: usize = HEADER_LEN + 10 + TAG_LEN;
 /// Most bytes of frames in one packet.
 const MAX_BODY: usize = PADDED_LEN - HEADER_LEN - TAG_LEN;
 /// Packets that wait to be sealed.
@@ -94,7 +96,7 @@ impl Session {
     pub(super) fn challenge(&mut self, id: PathId, shared: &mut Shared<'_>, now: Instant) {
         let role = self.role;
         let Some(path) = self.path_mut(id) else { return };
-        let mut due = Vec::new();
+        let mut due: Vec<(Token, Route, usize)> = Vec::new();
         let mut token = || {
             let mut token = Token::default();
             shared.rng.fill_bytes(&mut token);
@@ -104,8 +106,8 @@ impl Session {
             if validation.is_due(now) {
                 let token = token();
                 validation.on_challenge_sent(token, now);
-                if validation.try_send(PADDED_LEN) {
-                    due.push((token, route));
+                if let Some(len) = padded_len(validation) {
+                    due.push((token, route, len));
                 }
             }
         };
@@ -117,8 +119,8 @@ impl Session {
             take(&mut migration.former, route);
             take(&mut migration.new, migration.to);
         }
-        for (token, route) in due {
-            self.push_padded(id, route, &Frame::PathChallenge { path: id, token }, PADDED_LEN);
+        for (token, route, len) in due {
+            self.push_padded(id, route, &Frame::PathChallenge { path: id, token }, len);
         }
     }
 
@@ -131,18 +133,25 @@ impl Session {
         [own, new, former].into_iter().flatten().min()
     }
 
-    /// Answers a challenge, which came in a datagram of `len` bytes, where it came from `[F9]`: with no
-    /// more bytes than it had.
-    pub(super) fn answer_challenge(&mut self, id: PathId, from: Route, token: Token, len: usize) {
-        self.push_padded(id, from, &Frame::PathResponse { path: id, token }, len);
+    /// Answers a challenge, which came in a datagram of `len` bytes, where it came from `[F9]`, with no
+    /// more than may be sent there `[P5]`.
+    pub(super) fn answer_challenge(&mut self, id: PathId, from: Route, len: usize, token: Token) {
+        let Some(path) = self.path_mut(id) else { return };
+        let room = match &mut path.migration {
+            _ if path.route == from => padded_len(&mut path.validation),
+            Some(migration) if migration.to == from => padded_len(&mut migration.new),
+            _ => Some(PADDED_LEN.min(len)),
+        };
+        if let Some(len) = room {
+            self.push_padded(id, from, &Frame::PathResponse { path: id, token }, len);
+        }
     }
 
-    /// Queues a frame in a datagram of `len` bytes, or of [`PADDED_LEN`] if that is less.
+    /// Queues a packet of `len` bytes with that frame and padding.
     fn push_padded(&mut self, id: PathId, to: Route, frame: &Frame<'_>, len: usize) {
         let mut body = Vec::new();
         frame.encode(&mut body);
-        let padded = len.min(PADDED_LEN).saturating_sub(HEADER_LEN + TAG_LEN);
-        body.resize(padded.max(body.len()), 0);
+        body.resize(body.len().max(len - HEADER_LEN - TAG_LEN), 0);
         self.push(Control {
             path: id,
             to: Some(to),
@@ -154,11 +163,7 @@ impl Session {
 
     /// Queues what is promised, acknowledged and reported, as far as it is due.
     pub(super) fn report(&mut self, now: Instant) {
-        let Some(way) =
-            self.fastest().or_else(|| self.paths().find(|p| p.is_usable()).map(|p| p.id))
-        else {
-            return;
-        };
+        let Some(way) = self.carrier() else { return };
         let Some(carrier) = self.path(way) else { return };
         let (rate, wait) = (feedback_rate(carrier), carrier.probe_timeout());
         let mut packet = Packet::default();
@@ -193,6 +198,20 @@ impl Session {
             let is_eliciting = !promises.is_empty() || packet.has_skips;
             self.push(Control { path: way, to: None, body, is_eliciting, promises });
         }
+    }
+
+    /// The path for feedback: the fastest that is up. When nothing has come on it for its probe timeout
+    /// while something came elsewhere it may be dead without this end knowing, and feedback goes where
+    /// the peer was heard last.
+    fn carrier(&self) -> Option<PathId> {
+        let Some(fastest) = self.fastest().and_then(|id| self.path(id)) else {
+            return self.paths().find(|path| path.is_usable()).map(|path| path.id);
+        };
+        let up = self.paths().filter(|path| path.is_up() && !path.is_blocked);
+        let heard_last = up.max_by_key(|path| path.times.received)?;
+        let is_deaf = heard_last.times.received
+            > fastest.times.received.map(|at| at + fastest.probe_timeout());
+        Some(if is_deaf { heard_last.id } else { fastest.id })
     }
 
     /// Feedback about a path that died must not depend on it: while any path is not well, and now and
@@ -273,7 +292,7 @@ impl Session {
 
     /// When [`Self::report`] has something to do.
     pub(super) fn report_due(&self) -> Option<Instant> {
-        let way = self.fastest().or_else(|| self.paths().find(|p| p.is_usable()).map(|p| p.id))?;
+        let way = self.carrier()?;
         let at_once =
             self.paths().any(|path| !path.acks.is_empty()) || self.upload.recovery.has_skips();
         let rate = feedback_rate(self.path(way)?);
@@ -295,6 +314,13 @@ fn feedback_rate(path: &Path) -> u64 {
 
 fn report_timeout(path: &Path) -> Option<Instant> {
     path.receipt.poll_timeout(path.report_rtt())
+}
+
+/// How large a packet with a challenge or a response is `[F10]`; none when not even a small one may be
+/// sent now.
+fn padded_len(validation: &mut Validation) -> Option<usize> {
+    let len = validation.allowance().min(PADDED_LEN);
+    (len >= LEAST_LEN && validation.try_send(len)).then_some(len)
 }
 
 fn is_challenged(path: &Path, role: Role) -> bool {

@@ -67,8 +67,16 @@ impl Path {
         Some(self.silent_since()? + SILENCE)
     }
 
-    fn keepalive_at(&self, is_active: bool) -> Instant {
-        self.times.sent + if is_active { ACTIVE_KEEPALIVE } else { IDLE_KEEPALIVE }
+    /// When a PING is due: to keep the path known `[P7]`, or since nothing is heard of what was sent
+    /// and nothing follows it, doubling the time that this has lasted. The session is active until
+    /// `active_until`.
+    fn ping_at(&self, active_until: Option<Instant>) -> Instant {
+        let active = self.times.sent + ACTIVE_KEEPALIVE;
+        let is_active = active_until.is_some_and(|until| active < until);
+        let keepalive = if is_active { active } else { self.times.sent + IDLE_KEEPALIVE };
+        let Some(since) = self.silent_since().filter(|_| self.is_up()) else { return keepalive };
+        let lasted = self.times.sent.saturating_since(since);
+        keepalive.min(self.times.sent + self.probe_timeout().max(lasted))
     }
 
     /// Something that was sent has arrived.
@@ -179,12 +187,13 @@ impl Session {
 
     pub(super) fn deserted_at(&self) -> Option<Instant> {
         let heard = self.last_received?;
-        let spoken = self.paths().filter_map(|path| match path.state {
-            PathState::Down | PathState::Joining => Some(path.since),
-            PathState::Absent => None,
-            PathState::Up | PathState::Suspect => path.flight.oldest(),
-        });
-        Some(heard.max(spoken.min()?) + DESERTION)
+        let used = || self.paths().filter(|path| path.is_usable());
+        if used().next().is_some() {
+            let spoken = used().filter_map(|path| path.flight.oldest()).min()?;
+            return Some(heard.max(spoken) + DESERTION);
+        }
+        let is_tried = |path: &Path| matches!(path.state, PathState::Down | PathState::Joining);
+        self.paths().any(is_tried).then_some(heard + DESERTION)
     }
 
     /// Looks after the life of every path.
@@ -231,6 +240,8 @@ impl Session {
             Verdict::Open(_) => {}
             Verdict::Stay => path.migration = None,
             Verdict::Switch => {
+                self.reinject(id, now);
+                let Some(path) = self.path_mut(id) else { return };
                 let migration = path.migration.take().expect("it was looked at just now");
                 path.route = migration.to;
                 path.validation = migration.new;
@@ -238,15 +249,17 @@ impl Session {
                 if path.state == PathState::Suspect {
                     path.enter(PathState::Up, now);
                 }
+                // Its answer tells the round trip, and that what went to the former address is lost.
+                self.push_frame(id, &Frame::Ping);
             }
         }
     }
 
     /// Keepalives, probes of suspect paths, and probes for larger datagrams.
     fn probe(&mut self, id: PathId, now: Instant) {
-        let is_active = self.is_active(now);
+        let active_until = self.active_until();
         let Some(path) = self.path_mut(id).filter(|path| path.is_usable()) else { return };
-        if path.take_probe(now) || path.keepalive_at(is_active) <= now {
+        if path.take_probe(now) || path.ping_at(active_until) <= now {
             // Counts as sent now: what is blocked is not asked for again and again.
             path.times.sent = now;
             self.push_frame(id, &Frame::Ping);
@@ -262,16 +275,11 @@ impl Session {
     pub(super) fn path_timeout(
         &self,
         path: &Path,
-        now_active_until: Option<Instant>,
+        active_until: Option<Instant>,
     ) -> Option<Instant> {
         let usable = path.is_usable();
-        let keepalive = usable.then(|| {
-            let active = path.keepalive_at(true);
-            let is_active = now_active_until.is_some_and(|until| active <= until);
-            if is_active { active } else { path.keepalive_at(false) }
-        });
         let candidates = [
-            keepalive,
+            usable.then(|| path.ping_at(active_until)),
             path.down_at().filter(|_| usable),
             path.suspect_at().filter(|at| path.is_up() && self.has_living_other(path.id, *at)),
             path.health.next_probe.filter(|_| path.state == PathState::Suspect),

@@ -36,10 +36,13 @@ pub(crate) enum Verdict {
 impl Migration {
     /// Begins to look into packets of the path at `from` that came over `to`.
     pub(crate) fn new(from: Route, to: Route, probe_timeout: Duration, now: Instant) -> Self {
+        let mut former = Validation::new(from.remote, now);
+        // It was validated once: what is sent there is no amplification.
+        former.trust();
         Self {
             to,
             new: Validation::new(to.remote, now),
-            former: Validation::new(from.remote, now),
+            former,
             started: now,
             patience: probe_timeout * FORMER_ANSWERS_WITHIN,
         }

@@ -25,6 +25,8 @@ const INITIAL_RTT: Duration = Duration::from_millis(333);
 const LEAST_VARIATION: Duration = Duration::from_millis(5);
 /// The smallest round trip is that of this time: routes change.
 const MIN_RTT_WINDOW: Duration = Duration::from_secs(30);
+/// Packets that wait to be acknowledged.
+const MAX_ACKS: usize = 1_024;
 /// UDP payload of full packets over Ethernet and IPv4, and IPv6.
 const ETHERNET_PAYLOAD_V4: u16 = 1_472;
 const ETHERNET_PAYLOAD_V6: u16 = 1_452;
@@ -229,9 +231,11 @@ impl Path {
 
     /// What was measured on the former addresses does not hold.
     pub(crate) fn on_new_route(&mut self, now: Instant) {
+        self.flight.abandon();
         self.rtt = RttTracker::default();
         self.mtu.restart(payload_limit(self.route.remote));
         self.rate.restart(now);
+        self.loss = LossShare::default();
         self.health = Health::default();
         self.times.progress = now;
     }
@@ -240,6 +244,13 @@ impl Path {
         if self.state != state {
             self.state = state;
             self.since = now;
+        }
+    }
+
+    /// The packet `number` is to be acknowledged; what is beyond the limit is asked for again.
+    pub(crate) fn acknowledge(&mut self, number: PacketNumber) {
+        if self.acks.len() < MAX_ACKS {
+            self.acks.push(TruncatedNumber::from(number));
         }
     }
 

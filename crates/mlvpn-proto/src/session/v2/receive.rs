@@ -1,7 +1,7 @@
 //! From the paths: sealed packets, and the frames in them.
 
 use super::path::{Path, PathState, Route};
-use super::{Session, Shared};
+use super::{Answered, Session, Shared};
 use crate::config::Role;
 use crate::drop::DropReason;
 use crate::event::DownReason;
@@ -57,19 +57,19 @@ impl Session {
         if header.is_clear && !(opened.may_be_clear && is_data_alone(body)) {
             return Err(DropReason::Malformed);
         }
-        let begins_epoch = opened.begins_epoch;
+        if opened.begins_epoch && self.promises.is_new() {
+            self.promises.make(super::promise::Promise::Settings, now);
+        }
         self.last_received = Some(now);
         let is_latest = self.note_arrival(header.path, route, number, len, now);
-        if begins_epoch {
-            self.on_epoch_begun(header.path, route, now);
-        }
+        self.confirm_handshake(&header, route, now);
         if is_latest {
             self.follow(header.path, route, len, now);
         }
         let wants = self.handle_body(header.path, route, len, body, shared, now);
         let Some(path) = self.path_mut(header.path) else { return Ok(()) };
         if wants.ack {
-            path.acks.push(TruncatedNumber::from(number));
+            path.acknowledge(number);
         }
         let received = Received {
             number,
@@ -94,19 +94,28 @@ impl Session {
         let slot = &mut self.paths[id.slot()];
         let path = slot.get_or_insert_with(|| Box::new(Path::new(id, route, now)));
         let is_latest = path.window.largest().is_none_or(|largest| number > largest);
+        if let Some((sequence, status)) = self.early_status[id.slot()].take() {
+            path.status.peer_sequence = Some(sequence);
+            path.status.peers = status;
+        }
         path.window.mark(number);
         path.counters.received.count(len);
         path.times.received = Some(now);
         is_latest
     }
 
-    /// The first packet under a new epoch came: the path of the handshake is good, if this is it `[P1]`.
-    fn on_epoch_begun(&mut self, id: PathId, route: Route, now: Instant) {
-        if self.promises.is_new() {
-            self.promises.make(super::promise::Promise::Settings, now);
+    /// The first packet under an epoch from where its handshake was answered to: the peer receives
+    /// there `[P1]`. From elsewhere it proves nothing of the kind.
+    fn confirm_handshake(&mut self, header: &SealedHeader, route: Route, now: Instant) {
+        let answered = Answered { index: header.receiver, path: header.path, route };
+        let Some(at) = self.answered.iter().position(|known| *known == answered) else { return };
+        self.answered.remove(at);
+        let Some(path) = self.path_mut(header.path) else { return };
+        if path.route != route && !path.is_usable() {
+            path.reopen(route, now);
         }
-        if self.handshake_route.take() == Some(route) {
-            self.on_handshake_path(id, now);
+        if path.route == route {
+            self.on_handshake_path(header.path, now);
         }
     }
 
@@ -216,7 +225,7 @@ impl Session {
                 self.clear_path(&feedback, id, shared, now);
             }
             Frame::PathChallenge { path, token } if path == id => {
-                self.answer_challenge(id, route, token, len);
+                self.answer_challenge(id, route, len, token);
             }
             Frame::PathResponse { path, token } if path == id => {
                 self.on_response(id, route, token, now);
@@ -229,7 +238,7 @@ impl Session {
             }
             Frame::MtuProbe { probe } => {
                 let frame = Frame::MtuAck { path: id, probe, size: len as u16 };
-                if let Some(way) = self.fastest().or(Some(id)) {
+                if let Some(way) = self.fastest() {
                     self.push_frame(way, &frame);
                 }
             }
@@ -282,7 +291,14 @@ impl Session {
     }
 
     fn on_status(&mut self, id: PathId, sequence: u16, status: PathStatus, now: Instant) {
-        let Some(path) = self.path_mut(id) else { return };
+        let Some(path) = self.path_mut(id) else {
+            // It may overtake the first packet of the path.
+            let is_news = |known: (u16, _)| (sequence.wrapping_sub(known.0) as i16) > 0;
+            if self.early_status[id.slot()].is_none_or(is_news) {
+                self.early_status[id.slot()] = Some((sequence, status));
+            }
+            return;
+        };
         let is_news =
             path.status.peer_sequence.is_none_or(|known| (sequence.wrapping_sub(known) as i16) > 0);
         if !is_news {

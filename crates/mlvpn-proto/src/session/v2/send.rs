@@ -24,6 +24,8 @@ use crate::wire::v2::{
 
 /// What is sent again at once when a path falls silent: as much as the others carry in this time.
 const REINJECTED: Duration = Duration::from_millis(50);
+/// And as many bytes at least: what paths carry that were not tested yet is not known.
+const LEAST_REINJECTED: f64 = 32.0 * 1024.0;
 
 /// What waits to be sent, and how it is given to the paths.
 #[derive(Debug)]
@@ -352,7 +354,7 @@ impl Session {
     pub(super) fn reinject(&mut self, id: PathId, now: Instant) {
         let rates = self.paths().filter(|path| path.id != id && path.is_up());
         let rate: f64 = rates.map(|path| path.rate.capacity() as f64).sum();
-        let mut budget = rate * REINJECTED.as_secs_f64();
+        let mut budget = (rate * REINJECTED.as_secs_f64()).max(LEAST_REINJECTED);
         let Self { paths, upload, .. } = self;
         let Some(path) = paths[id.slot()].as_deref_mut() else { return };
         upload.unbind(id, now);
@@ -568,6 +570,10 @@ fn seal(
     is_clear: bool,
     datagram: &mut [u8],
 ) -> Option<crate::id::PacketNumber> {
+    // No number is drawn that would not be used: a path's numbers have no gaps.
+    if epoch.is_worn_out() {
+        return None;
+    }
     let unused = path.numbers.draw()?;
     let number = unused.number();
     epoch.seal(unused, is_clear, datagram).ok()?;
