@@ -1,45 +1,443 @@
 //! What a v2 tunnel is for, as scenarios: one behaviour each.
 
-use mlvpn_sim::link::{LinkSpec, WanLink};
+use std::collections::BTreeSet;
+
+use mlvpn_proto::drop::DropReason;
+use mlvpn_proto::stats::Version;
+use mlvpn_proto::{Duration, Event, Instant, LinkIndex, PacketKind, Versions};
+use mlvpn_sim::link::{Direction, LinkSpec, WanLink};
 use mlvpn_sim::packet::Side;
-use mlvpn_sim::world::{Tunnel, secs};
+use mlvpn_sim::rng::Seed;
+use mlvpn_sim::traffic::FlowId;
+use mlvpn_sim::world::{Attack, SessionEndpoint, Tunnel, World, millis, secs};
+
+type Run = World<SessionEndpoint>;
+
+const SIDES: [Side; 2] = [Side::Client, Side::Server];
 
 fn links(specs: &[LinkSpec]) -> Vec<WanLink> {
     specs.iter().copied().map(WanLink::symmetric).collect()
 }
 
+/// Two links of 20 Mbit/s that differ a little.
+fn two_links() -> Vec<WanLink> {
+    links(&[LinkSpec::new(20.0, 10), LinkSpec::new(20.0, 20)])
+}
+
+/// 200 packets of 1,000 bytes a second.
+fn stream(world: &mut Run, from: Side) -> FlowId {
+    world.udp(from, 1_000, 1.6)
+}
+
+/// Stops the flow, lets the last packets arrive, and tells how many did not.
+fn lost(world: &mut Run, flow: FlowId) -> u64 {
+    world.stop_udp(flow);
+    world.run_for(secs(1));
+    world.udp_flow(flow).report(world.now()).lost()
+}
+
+fn silence_since(world: &Run, flow: FlowId, from: Instant) -> Duration {
+    world.udp_flow(flow).longest_silence(from, world.now())
+}
+
+fn carried(world: &Run, link: usize, direction: Direction) -> u64 {
+    world.network().counters(link, direction).delivered_bytes
+}
+
+fn both_speak(world: &Run, version: Version) -> bool {
+    SIDES.iter().all(|&side| world.stats(side).version == Some(version))
+}
+
+fn session_downs(world: &Run) -> usize {
+    SIDES.iter().map(|&side| world.count_events(side, |e| *e == Event::SessionDown)).sum()
+}
+
+/// The indices under which sealed packets were sent to `side`, of those recorded.
+fn epochs_of(world: &Run, side: Side) -> usize {
+    let sealed = world.network().recordings().iter().filter(|r| r.to == side);
+    let sealed = sealed.filter(|r| r.payload[0] & 0xC0 == 0x80);
+    sealed.map(|r| r.payload[1..5].to_vec()).collect::<BTreeSet<_>>().len()
+}
+
 #[test]
-fn both_links_come_up_without_any_rate_configured() {
-    let tunnel = Tunnel::v2(links(&[LinkSpec::new(50.0, 10), LinkSpec::new(50.0, 10)]));
-    let mut world = tunnel.start_up(1);
-    eprintln!("up at {:?}: {:?}", world.now(), world.events());
+fn links_come_up_with_nothing_configured_and_a_download_gets_their_sum() {
+    let mut world = Tunnel::v2(two_links()).start_up(1);
+    assert!(world.now() < Instant::from_secs(1), "{:?}", world.now());
     let flow = world.download();
-    for s in 0..20 {
-        world.run_for(secs(1));
-        let now = world.now().as_millis() / 1000;
-        let st = world.endpoint(Side::Server).session().stats(world.now());
-        let paths: Vec<_> = st
-            .links
-            .iter()
-            .map(|l| {
-                l.path.map(|p| {
-                    (p.capacity * 8 / 1000, p.rate_state, p.queue_delay, p.loss, p.in_flight)
-                })
-            })
-            .collect();
-        let p = &st.peers[0];
-        eprintln!(
-            "{s}: {:.1} {paths:?} q {} striped {} {:?} held {} drops {}",
-            world.goodput(flow, now - 1, now),
-            p.queued.packets,
-            p.striped,
-            p.recovery,
-            world.endpoint(Side::Client).session().stats(world.now()).peers[0].lanes.held_packets,
-            st.drops.total()
-        );
-    }
-    let st = world.endpoint(Side::Client).session().stats(world.now());
-    eprintln!("{st:?}");
+    world.run_for(secs(20));
+    let goodput = world.goodput(flow, 5, 20);
+    assert!(goodput > 0.8 * 40.0, "{goodput}");
     world.oracle().assert_clean();
     world.oracle().assert_ordered();
+}
+
+#[test]
+fn two_ends_that_speak_both_versions_speak_version_2() {
+    let mut world = Tunnel::new(two_links(), Versions::Auto).start_up(1);
+    let flow = stream(&mut world, Side::Client);
+    world.run_for(secs(40));
+    assert!(both_speak(&world, Version::V2));
+    assert_eq!((lost(&mut world, flow), session_downs(&world)), (0, 0));
+}
+
+#[test]
+fn a_peer_of_version_1_is_spoken_to_in_version_1_within_seconds() {
+    for old in SIDES {
+        let tunnel = Tunnel::new(two_links(), Versions::Auto)
+            .with_side(old, |config| config.versions = Versions::V1);
+        let mut world = tunnel.start_up(1);
+        assert!(world.now() < Instant::from_secs(5), "{:?}", world.now());
+        let flow = stream(&mut world, old);
+        world.run_for(secs(65));
+        assert!(both_speak(&world, Version::V1), "{old:?}");
+        assert_eq!((lost(&mut world, flow), session_downs(&world)), (0, 0), "{old:?}");
+        world.oracle().assert_clean();
+    }
+}
+
+#[test]
+fn a_peer_that_spoke_version_2_is_refused_in_version_1() {
+    for old in SIDES {
+        let tunnel = Tunnel::new(two_links(), Versions::Auto);
+        let mut world = tunnel.start_up(1);
+        world.run_for(secs(2));
+        let downgraded = tunnel.with_side(old, |config| config.versions = Versions::V1);
+        let reborn = downgraded.endpoint(old, Seed(5), world.now());
+        world.restart(old, reborn);
+        world.run_for(secs(60));
+        assert_ne!(world.stats(old.other()).version, Some(Version::V1));
+        assert_ne!(world.stats(old).version, Some(Version::V1));
+        if old == Side::Client {
+            let refused = world.stats(Side::Server).drops.of(DropReason::OtherVersion);
+            assert!(refused > 0, "{:?}", world.stats(Side::Server).drops);
+        }
+    }
+}
+
+#[test]
+fn a_link_that_is_cut_silently_costs_no_packet_while_the_other_has_room() {
+    for from in SIDES {
+        for cut in 0..2 {
+            let mut world = Tunnel::v2(two_links()).start_up(1);
+            let flow = stream(&mut world, from);
+            world.run_for(secs(5));
+            let at = world.now();
+            world.cut(cut);
+            world.run_for(secs(10));
+            let silence = silence_since(&world, flow, at);
+            assert!(silence < millis(200), "{from:?} {cut}: {silence:?}");
+            assert_eq!(lost(&mut world, flow), 0, "{from:?} {cut}");
+            world.oracle().assert_clean();
+        }
+    }
+}
+
+#[test]
+fn a_link_comes_back_into_use_within_two_seconds() {
+    let mut world = Tunnel::v2(two_links()).start_up(1);
+    let flow = world.download();
+    world.run_for(secs(5));
+    world.cut(0);
+    world.run_for(secs(20));
+    world.restore(0);
+    let before = carried(&world, 0, Direction::Down);
+    let is_used = |world: &Run| carried(world, 0, Direction::Down) > before + 100_000;
+    assert!(world.run_while_not(millis(2_200), is_used), "{:?}", world.events());
+    world.run_for(secs(10));
+    let goodput = world.goodput(flow, 30, 36);
+    assert!(goodput > 0.8 * 40.0, "{goodput}");
+    world.oracle().assert_clean();
+}
+
+#[test]
+fn a_flapping_link_does_no_harm() {
+    let mut world = Tunnel::v2(two_links()).start_up(1);
+    let flow = stream(&mut world, Side::Server);
+    world.run_for(secs(5));
+    for _ in 0..20 {
+        world.cut(0);
+        world.run_for(millis(700));
+        world.restore(0);
+        world.run_for(millis(900));
+    }
+    let at = Instant::from_secs(5);
+    assert!(silence_since(&world, flow, at) < millis(250), "{:?}", silence_since(&world, flow, at));
+    let lost = lost(&mut world, flow);
+    assert!(lost <= 10, "{lost}");
+    assert_eq!(session_downs(&world), 0);
+    world.run_for(secs(40));
+    assert_eq!((world.links_up(Side::Client), world.links_up(Side::Server)), (2, 2));
+    world.oracle().assert_clean();
+}
+
+#[test]
+fn new_keys_lose_no_packet_on_lines_that_lose_and_reorder() {
+    let spec = LinkSpec::new(20.0, 10).with_loss(0.002);
+    let mut world = Tunnel::v2(links(&[spec, spec])).start_up(1);
+    world.record();
+    let flows = SIDES.map(|side| stream(&mut world, side));
+    world.attack(Attack { hold: 0.02, hold_time: millis(15), ..Attack::default() });
+    world.run_for(secs(118));
+    let rekeys_at = world.now();
+    world.run_for(secs(10));
+    assert_eq!(SIDES.map(|side| epochs_of(&world, side)), [2, 2]);
+    for flow in flows {
+        assert!(silence_since(&world, flow, rekeys_at) < millis(100));
+        assert_eq!(lost(&mut world, flow), 0);
+    }
+    world.run_for(secs(250));
+    assert_eq!(SIDES.map(|side| epochs_of(&world, side)), [4, 4]);
+    assert_eq!(session_downs(&world), 0);
+    world.oracle().assert_clean();
+}
+
+#[test]
+fn an_idle_session_exchanges_next_to_nothing() {
+    let mut world = Tunnel::v2(two_links()).start_up(1);
+    world.run_for(secs(20));
+    world.record();
+    world.run_for(secs(90));
+    let sent = world.network().recordings().len();
+    // On two paths, in each direction, a PING and what answers it each ten seconds.
+    assert!(sent < 9 * 2 * 2 * 4, "{sent}");
+    let handshakes = world.network().recordings().iter().filter(|r| r.payload[0] == 0xC1).count();
+    assert_eq!(handshakes, 0);
+}
+
+#[test]
+fn a_client_whose_address_changes_on_one_link_keeps_it() {
+    let mut world = Tunnel::v2(two_links()).start_up(1);
+    let flow = stream(&mut world, Side::Server);
+    world.run_for(secs(5));
+    let at = world.now();
+    world.move_client(0, "203.0.113.7:6000".parse().unwrap());
+    world.run_for(secs(10));
+    assert_eq!(world.stats(Side::Server).links[0].remote, "203.0.113.7:6000".parse().ok());
+    assert!(silence_since(&world, flow, at) < millis(250), "{:?}", silence_since(&world, flow, at));
+    assert_eq!((lost(&mut world, flow), session_downs(&world)), (0, 0));
+    assert_eq!((world.links_up(Side::Client), world.links_up(Side::Server)), (2, 2));
+    world.oracle().assert_clean();
+}
+
+#[test]
+fn a_client_whose_only_address_changes_goes_on_within_two_seconds() {
+    for from in SIDES {
+        let mut world = Tunnel::v2(links(&[LinkSpec::new(20.0, 10)])).start_up(1);
+        let flow = stream(&mut world, from);
+        world.run_for(secs(5));
+        let at = world.now();
+        world.move_client(0, "203.0.113.7:6000".parse().unwrap());
+        world.run_for(secs(10));
+        assert_eq!(world.stats(Side::Server).links[0].remote, "203.0.113.7:6000".parse().ok());
+        let silence = silence_since(&world, flow, at);
+        assert!(silence < secs(2), "{from:?}: {silence:?}");
+        assert_eq!(session_downs(&world), 0, "{:?}", world.events());
+        world.oracle().assert_clean();
+    }
+}
+
+fn restart(tunnel: &Tunnel, world: &mut Run, side: Side, seed: u64) {
+    let reborn = tunnel.endpoint(side, Seed(seed), world.now());
+    world.restart(side, reborn);
+}
+
+#[test]
+fn either_end_may_crash_and_is_back_within_seconds() {
+    for crashed in [&[Side::Client][..], &[Side::Server], &SIDES] {
+        for from in SIDES {
+            let tunnel = Tunnel::v2(two_links());
+            let mut world = tunnel.start_up(1);
+            let flow = stream(&mut world, from);
+            world.run_for(secs(10));
+            let at = world.now();
+            crashed.iter().for_each(|&side| restart(&tunnel, &mut world, side, 99));
+            world.run_for(secs(15));
+            let silence = silence_since(&world, flow, at);
+            assert!(silence < secs(4), "{crashed:?} {from:?}: {silence:?}");
+            for side in SIDES {
+                let stats = world.stats(side);
+                assert!(stats.links.iter().all(|link| link.is_used), "{crashed:?}: {stats:?}");
+                assert_eq!(stats.peers.len(), 1);
+            }
+            world.oracle().assert_clean();
+        }
+    }
+}
+
+#[test]
+fn a_session_goes_on_after_half_a_minute_without_any_link() {
+    let mut world = Tunnel::v2(two_links()).start_up(1);
+    let flow = stream(&mut world, Side::Server);
+    world.run_for(secs(5));
+    let born = world.stats(Side::Server).peers[0].since;
+    (0..2).for_each(|link| world.cut(link));
+    world.run_for(secs(30));
+    (0..2).for_each(|link| world.restore(link));
+    let restored = world.now();
+    world.run_for(secs(10));
+    assert_eq!(world.stats(Side::Server).peers[0].since, born);
+    let silence = silence_since(&world, flow, restored);
+    assert!(silence < secs(4), "{silence:?}");
+    world.oracle().assert_clean();
+}
+
+#[test]
+fn data_goes_in_clear_only_when_both_ends_want_it() {
+    for (client, server) in [(true, true), (true, false), (false, true), (false, false)] {
+        let tunnel = Tunnel::v2(two_links())
+            .with_side(Side::Client, |config| config.cleartext_data = client)
+            .with_side(Side::Server, |config| config.cleartext_data = server);
+        let mut world = tunnel.start_up(1);
+        world.record();
+        let flow = stream(&mut world, Side::Client);
+        world.run_for(secs(3));
+        let recorded = world.network().recordings();
+        let is_readable = recorded.iter().any(|r| r.payload.windows(4).any(|w| w == [10, 0, 0, 1]));
+        assert_eq!(is_readable, client && server);
+        assert_eq!(lost(&mut world, flow), 0);
+        world.oracle().assert_clean();
+    }
+}
+
+#[test]
+fn ends_that_carry_frames_do_not_speak_with_ends_that_carry_packets() {
+    let frames = Tunnel::v2(two_links())
+        .with_side(Side::Client, |config| config.inner = PacketKind::Ethernet);
+    let mut world = frames.start(1);
+    world.run_for(secs(10));
+    assert_eq!(SIDES.map(|side| world.links_up(side)), [0, 0]);
+    assert_eq!(world.count_events(Side::Server, |e| matches!(e, Event::PeerMisfit { .. })), 1);
+}
+
+#[test]
+fn ethernet_frames_are_carried() {
+    let mut world =
+        Tunnel::v2(two_links()).with(|config| config.inner = PacketKind::Ethernet).start_up(1);
+    let mut frame = vec![0x5A; 900];
+    frame[12..14].copy_from_slice(&[0x88, 0xB5]);
+    world.with_endpoint(Side::Client, |end, now| {
+        (0..50).for_each(|_| end.session_mut().handle_ip_packet(&frame, now));
+    });
+    world.run_for(secs(1));
+    assert_eq!(world.stats(Side::Server).to_tun.packets, 50);
+}
+
+#[test]
+fn links_are_added_and_removed_while_packets_flow() {
+    let tunnel = Tunnel::v2(two_links());
+    let mut world = tunnel.start_up(1);
+    let flows = SIDES.map(|side| stream(&mut world, side));
+    world.run_for(secs(3));
+    for link in [0, 1, 0] {
+        world.remove_link(link);
+        world.run_for(secs(3));
+        assert_eq!(SIDES.map(|side| world.links_up(side)), [1, 1], "{:?}", world.events());
+        tunnel.add_link(&mut world, link);
+        world.run_for(secs(3));
+        assert_eq!(SIDES.map(|side| world.links_up(side)), [2, 2], "{:?}", world.events());
+    }
+    for flow in flows {
+        assert_eq!(lost(&mut world, flow), 0);
+    }
+    assert_eq!(session_downs(&world), 0);
+    world.oracle().assert_clean();
+}
+
+#[test]
+fn a_fallback_link_carries_nothing_until_the_other_dies() {
+    for from in SIDES {
+        let direction = if from == Side::Client { Direction::Up } else { Direction::Down };
+        let mut tunnel = Tunnel::v2(two_links());
+        // The client alone knows what its links are for.
+        tunnel = tunnel.with_client_link(1, |link| link.fallback_only = true);
+        let mut world = tunnel.start_up(1);
+        let flow = stream(&mut world, from);
+        world.run_for(secs(5));
+        assert!(carried(&world, 1, direction) < 40_000, "{from:?}");
+        world.cut(0);
+        world.run_for(secs(5));
+        assert!(carried(&world, 1, direction) > 900_000, "{from:?}");
+        world.restore(0);
+        world.run_for(secs(5));
+        let before = carried(&world, 1, direction);
+        world.run_for(secs(5));
+        assert!(carried(&world, 1, direction) - before < 20_000, "{from:?}");
+        assert_eq!(lost(&mut world, flow), 0, "{from:?}");
+    }
+}
+
+#[test]
+fn the_size_of_packets_is_found_and_a_black_hole_noticed() {
+    let limited = |mtu| LinkSpec { mtu: Some(mtu), ..LinkSpec::new(20.0, 10) };
+    let mut world = Tunnel::v2(links(&[limited(1_492), LinkSpec::new(20.0, 10)]))
+        .with(|config| config.mtu = 1_500)
+        .start_up(1);
+    let flow = world.download();
+    world.run_for(secs(10));
+    let found = |world: &Run| SIDES.map(|side| world.stats(side).links[0].path.unwrap().mtu);
+    assert_eq!(found(&world), [1_464, 1_464]);
+    world.set_link(0, &WanLink::symmetric(limited(1_380)));
+    world.run_for(secs(20));
+    let downwards = found(&world)[1];
+    assert!((1_200..=1_352).contains(&downwards), "{:?}", found(&world));
+    // Its packets of 1,400 bytes fit the other link only; the host is told of a smaller MTU.
+    let goodput = world.goodput(flow, 22, 30);
+    assert!(goodput > 0.8 * 20.0, "{goodput}");
+    let is_mtu = |event: &Event| matches!(event, Event::TunnelMtu { .. });
+    assert!(world.count_events(Side::Server, is_mtu) >= 2, "{:?}", world.events());
+    world.oracle().assert_clean();
+}
+
+#[test]
+fn one_percent_of_loss_on_one_link_is_hidden() {
+    let lossy = LinkSpec::new(20.0, 10).with_loss(0.01);
+    let mut world = Tunnel::v2(links(&[lossy, LinkSpec::new(20.0, 20)])).start_up(1);
+    // The rates of the links have to be found first.
+    let warm_up = world.udp(Side::Server, 1_000, 8.0);
+    world.run_for(secs(10));
+    world.stop_udp(warm_up);
+    let flow = world.udp(Side::Server, 1_000, 8.0);
+    world.run_for(secs(40));
+    let sent = world.udp_flow(flow).report(world.now()).sent;
+    let lost = lost(&mut world, flow);
+    assert!(lost as f64 <= 1e-4 * sent as f64, "{lost} of {sent}");
+    assert!(world.network().counters(0, Direction::Down).loss > 100);
+    world.oracle().assert_clean();
+}
+
+#[test]
+fn flows_keep_their_order_on_clean_links_that_differ() {
+    let far = LinkSpec::new(10.0, 60).with_jitter_ms(3);
+    let mut world = Tunnel::v2(links(&[LinkSpec::new(20.0, 5), far])).start_up(1);
+    world.download();
+    world.upload();
+    world.udp(Side::Server, 200, 0.3);
+    world.udp(Side::Client, 1_200, 3.0);
+    world.run_for(secs(20));
+    world.oracle().assert_clean();
+    world.oracle().assert_ordered();
+}
+
+#[test]
+fn an_end_that_says_goodbye_is_not_waited_for() {
+    let mut world = Tunnel::v2(two_links()).start_up(1);
+    world.run_for(secs(2));
+    world.with_endpoint(Side::Server, |end, now| end.session_mut().close(now));
+    world.run_for(millis(200));
+    assert_eq!(world.links_up(Side::Server), 0);
+    world.run_for(secs(2));
+    let is_down = |link| move |event: &Event| matches!(event, Event::LinkDown { link: l, .. } if *l == LinkIndex(link));
+    assert_eq!([0, 1].map(|link| world.count_events(Side::Client, is_down(link))), [1, 1]);
+}
+
+#[test]
+fn the_same_seed_gives_the_same_tunnel() {
+    let run = |seed| {
+        let mut world = Tunnel::v2(two_links()).start_up(seed);
+        world.download();
+        world.run_for(secs(3));
+        world.trace_hash()
+    };
+    assert_eq!(run(1), run(1));
+    assert_ne!(run(1), run(2));
 }

@@ -9,7 +9,7 @@ use mlvpn_proto::handshake::v2::Credentials;
 use mlvpn_proto::time::{Duration, Instant};
 use mlvpn_proto::{
     Endpoint as Machine, EndpointConfig, Event, LinkChange, LinkConfig, LinkIndex, PacketKind,
-    ReorderPolicy, Role, TransmitBuf, Versions,
+    ReorderPolicy, Role, SessionStats, TransmitBuf, Versions,
 };
 
 use super::endpoint::{Endpoint, Outgoing};
@@ -85,6 +85,13 @@ impl Tunnel {
         self
     }
 
+    /// Changes the settings of link `index` at the client, which the server is not told of otherwise.
+    #[must_use]
+    pub fn with_client_link(mut self, index: usize, change: impl Fn(&mut LinkConfig)) -> Self {
+        change(&mut self.client.links[index]);
+        self
+    }
+
     /// Starts both ends at time zero.
     #[must_use]
     pub fn start(&self, seed: u64) -> World<SessionEndpoint> {
@@ -105,6 +112,16 @@ impl Tunnel {
         });
         assert!(is_up, "not up after {:?}: {:?}", world.now(), world.events());
         world
+    }
+
+    /// Adds a link that was removed again, at both ends.
+    pub fn add_link(&self, world: &mut World<SessionEndpoint>, link: usize) {
+        for (side, end) in [(Side::Client, &self.client), (Side::Server, &self.server)] {
+            world.with_endpoint(side, |endpoint, now| {
+                let index = endpoint.session.add_link(end.links[link].clone(), now);
+                endpoint.session.handle_link_change(index, LinkChange::Opened, now);
+            });
+        }
     }
 
     /// A new session for `side`, as a process that starts at `now` makes it; `seed` is its own.
@@ -185,6 +202,27 @@ impl World<SessionEndpoint> {
     #[must_use]
     pub fn links_up(&self, side: Side) -> usize {
         self.endpoint(side).up
+    }
+
+    /// The numbers of the endpoint at `side`.
+    #[must_use]
+    pub fn stats(&self, side: Side) -> SessionStats {
+        self.endpoint(side).session.stats(self.now())
+    }
+
+    /// How many events of `side` are `wanted`.
+    #[must_use]
+    pub fn count_events(&self, side: Side, wanted: impl Fn(&Event) -> bool) -> usize {
+        self.events().iter().filter(|(_, at, event)| *at == side && wanted(event)).count()
+    }
+
+    /// Takes a link away at both ends.
+    pub fn remove_link(&mut self, link: usize) {
+        for side in [Side::Client, Side::Server] {
+            self.with_endpoint(side, |end, now| {
+                end.session.remove_link(LinkIndex(link as u16), now);
+            });
+        }
     }
 }
 
