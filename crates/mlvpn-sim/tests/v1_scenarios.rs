@@ -186,7 +186,13 @@ fn altered_duplicated_and_delayed_datagrams_do_no_more_than_get_lost() {
     let mut world = tunnel.start_up(1);
     let flow = world.udp(Side::Client, 500, 4.0);
     let hold_time = millis(30);
-    world.attack(Attack { duplicate: 0.05, corrupt: 0.05, hold: 0.05, hold_time });
+    world.attack(Attack {
+        duplicate: 0.05,
+        corrupt: 0.05,
+        hold: 0.05,
+        hold_time,
+        ..Attack::default()
+    });
     world.run_for(secs(10));
     world.attack(Attack::default());
     world.stop_udp(flow);

@@ -57,6 +57,10 @@ impl Responder {
         self.pending.insert(index, pending);
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.pending.len()
+    }
+
     pub(super) fn expire(&mut self, now: Instant) {
         self.pending.retain(|_, pending| pending.until > now);
     }

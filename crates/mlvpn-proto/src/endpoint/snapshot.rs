@@ -46,6 +46,12 @@ impl Endpoint {
         }
     }
 
+    /// How many handshakes a server has answered that were not confirmed yet: at most 4,096.
+    #[must_use]
+    pub fn pending_handshakes(&self) -> usize {
+        self.responder.as_ref().map_or(0, super::responder::Responder::len)
+    }
+
     /// The version that is spoken at present.
     fn version(&self) -> Option<Version> {
         if !self.sessions.is_empty() {

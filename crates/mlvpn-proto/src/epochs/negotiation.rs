@@ -1,6 +1,6 @@
 //! The initiator's side of getting the next epoch: initiations repeated until one is answered.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use rand_core::CryptoRng;
 
@@ -23,7 +23,8 @@ const MAX_OPEN: usize = 8;
 pub struct Negotiation {
     /// The initiations that may still be answered, the latest last.
     open: VecDeque<ExpectResponse>,
-    cookies: CookieStore,
+    /// A cookie is good for one address of ours: each path has its own.
+    cookies: BTreeMap<PathId, CookieStore>,
     next: Option<Instant>,
     wait: Duration,
     sent: u32,
@@ -86,7 +87,7 @@ impl Negotiation {
         let path = paths[self.sent as usize % paths.len()];
         let started = ExpectResponse::start(credentials, offer(path), rng);
         let (expect, mut initiation) = started.inspect_err(|_| self.next = None)?;
-        self.cookies.sign(&mut initiation, now);
+        self.cookies.entry(path).or_default().sign(&mut initiation, now);
         if self.open.len() == MAX_OPEN {
             self.open.pop_front();
         }
@@ -116,7 +117,7 @@ impl Negotiation {
         Ok((established, epoch))
     }
 
-    /// Takes a cookie reply; the next initiation bears the cookie.
+    /// Takes a cookie reply; the next initiation on the same path bears the cookie.
     ///
     /// # Errors
     /// Why it is none.
@@ -126,7 +127,11 @@ impl Negotiation {
         credentials: &Credentials,
         now: Instant,
     ) -> Result<(), HandshakeError> {
-        self.cookies.handle(&CookieReply::parse(datagram)?, credentials, now)
+        let reply = CookieReply::parse(datagram)?;
+        let mut stores = self.cookies.values_mut();
+        stores
+            .find_map(|store| store.handle(&reply, credentials, now).ok())
+            .ok_or(HandshakeError::NotOurs)
     }
 }
 

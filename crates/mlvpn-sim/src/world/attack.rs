@@ -20,6 +20,8 @@ pub struct Attack {
     pub hold: f64,
     /// How long.
     pub hold_time: Duration,
+    /// Somebody who is always faster: a copy from this address goes ahead of every datagram.
+    pub copy_from: Option<SocketAddr>,
 }
 
 /// A datagram as it was sent.
@@ -61,12 +63,13 @@ impl Attacker {
 
     /// What is sent instead of `datagram`, now.
     pub(super) fn meddle(&mut self, mut datagram: Recording, now: Instant) -> Vec<Recording> {
-        let Attack { duplicate, corrupt, hold, hold_time } = self.attack;
+        let Attack { duplicate, corrupt, hold, hold_time, copy_from } = self.attack;
         if corrupt > 0.0 && self.rng.chance(corrupt) && !datagram.payload.is_empty() {
             let bit = self.rng.below(datagram.payload.len() as u64 * 8) as usize;
             datagram.payload[bit / 8] ^= 1 << (bit % 8);
         }
         let mut sent = Vec::with_capacity(2);
+        sent.extend(copy_from.map(|from| Recording { from, ..datagram.clone() }));
         if duplicate > 0.0 && self.rng.chance(duplicate) {
             sent.push(datagram.clone());
         }

@@ -141,6 +141,11 @@ impl Network {
     fn carry(&mut self, datagram: Recording, now: Instant) {
         let Recording { link, to, from, to_address, overhead, payload, .. } = datagram;
         let len = payload.len() + overhead;
+        if to == Side::Client && to_address != self.links[link].client {
+            // Nor does it come by the client's line.
+            self.stray += 1;
+            return;
+        }
         let pipe = self.links[link].pipes.pipe_mut(direction(to));
         // A refused datagram is counted by the pipe; its sender does not learn of it.
         let _ = pipe.send(Flying { from, to: to_address, payload }, len, now);

@@ -48,13 +48,13 @@ impl Migration {
         }
     }
 
-    /// A response came over `route`.
+    /// A response came over `route`. The token that went to the former address proves that the peer
+    /// receives there, wherever the response seems to come from: a copy may have been faster.
     pub(crate) fn on_response(&mut self, token: Token, route: Route) {
         if route == self.to {
             self.new.on_response(token, route.remote);
-        } else {
-            self.former.on_response(token, route.remote);
         }
+        self.former.on_response(token, self.former.address());
     }
 
     pub(crate) fn verdict(&self, now: Instant) -> Verdict {
@@ -105,10 +105,18 @@ mod tests {
     }
 
     #[test]
-    fn nobody_answers_for_another_address() {
+    fn the_former_address_has_answered_also_when_a_copy_of_the_answer_was_faster() {
+        let mut migration = migration();
+        migration.on_response([1; 8], route(2));
+        migration.on_response([2; 8], route(2));
+        assert_eq!(migration.verdict(Instant::from_secs(1)), Verdict::Stay);
+    }
+
+    #[test]
+    fn nobody_answers_for_the_new_address() {
         let mut migration = migration();
         migration.on_response([2; 8], route(1));
-        migration.on_response([1; 8], route(2));
+        migration.on_response([3; 8], route(2));
         assert!(matches!(migration.verdict(Instant::from_secs(9)), Verdict::Open(_)));
         assert_eq!(migration.verdict(Instant::from_secs(10)), Verdict::Stay);
     }

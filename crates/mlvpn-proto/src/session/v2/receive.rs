@@ -62,7 +62,7 @@ impl Session {
         }
         self.last_received = Some(now);
         let is_latest = self.note_arrival(header.path, route, number, len, now);
-        self.confirm_handshake(&header, route, now);
+        self.confirm_handshake(&header, now);
         if is_latest {
             self.follow(header.path, route, len, now);
         }
@@ -104,12 +104,12 @@ impl Session {
         is_latest
     }
 
-    /// The first packet under an epoch from where its handshake was answered to: the peer receives
-    /// there `[P1]`. From elsewhere it proves nothing of the kind.
-    fn confirm_handshake(&mut self, header: &SealedHeader, route: Route, now: Instant) {
-        let answered = Answered { index: header.receiver, path: header.path, route };
-        let Some(at) = self.answered.iter().position(|known| *known == answered) else { return };
-        self.answered.remove(at);
+    /// The first packet under an epoch on the path of its handshake: the peer receives where the answer
+    /// went `[P1]`, wherever this packet seems to come from.
+    fn confirm_handshake(&mut self, header: &SealedHeader, now: Instant) {
+        let is_it = |known: &Answered| known.index == header.receiver && known.path == header.path;
+        let Some(at) = self.answered.iter().position(is_it) else { return };
+        let Some(Answered { route, .. }) = self.answered.remove(at) else { return };
         let Some(path) = self.path_mut(header.path) else { return };
         if path.route != route && !path.is_usable() {
             path.reopen(route, now);
