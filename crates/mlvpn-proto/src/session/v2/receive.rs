@@ -129,15 +129,25 @@ impl Session {
             if role == Role::Server && matches!(path.state, PathState::Absent | PathState::Down) {
                 path.reopen(from, now);
                 path.validation.on_received(len);
+                self.revive(id, now);
             }
             return;
         }
-        if !path.is_usable() {
-            // Nothing is sent there as yet, so that there is nothing to steal.
+        if path.is_usable() {
+            path.begin_migration(from, len, now);
+        } else if role == Role::Server {
+            // Nothing is sent there as yet, so that there is nothing to steal. An initiator knows
+            // where its peer is.
             path.reopen(from, now);
             path.validation.on_received(len);
-        } else {
-            path.begin_migration(from, len, now);
+            self.revive(id, now);
+        }
+    }
+
+    /// A path whose link was removed and has come back is not gone any more.
+    fn revive(&mut self, id: PathId, now: Instant) {
+        if self.path(id).is_some_and(|path| path.status.ours == PathStatus::Gone) {
+            self.set_backup(id, false, now);
         }
     }
 
@@ -306,8 +316,12 @@ impl Session {
         }
         path.status.peer_sequence = Some(sequence);
         path.status.peers = status;
-        if status == PathStatus::Gone {
-            self.take_down(id, PathState::Absent, now);
+        let is_absent = path.state == PathState::Absent;
+        if status == PathStatus::Gone && !is_absent {
+            // An initiator tries again: the peer's socket may be opened anew.
+            let is_initiator = self.role == Role::Client;
+            let state = if is_initiator { PathState::Down } else { PathState::Absent };
+            self.take_down(id, state, now);
         }
     }
 }
