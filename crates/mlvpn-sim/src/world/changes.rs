@@ -1,5 +1,6 @@
 //! What happens to the links and the endpoints of a world.
 
+use core::time::Duration;
 use std::net::SocketAddr;
 
 use mlvpn_proto::time::Instant;
@@ -40,6 +41,11 @@ impl<E: Endpoint> World<E> {
         let old = core::mem::replace(&mut self.ends[side as usize], endpoint);
         self.pump();
         old
+    }
+
+    /// The clock of everybody jumps forward, as when all hosts sleep.
+    pub fn jump(&mut self, time: Duration) {
+        self.now += time;
     }
 
     /// Lets an attacker loose on all links.

@@ -89,7 +89,11 @@ impl Path {
         let was_short = now.saturating_since(self.since) < self.probe_timeout();
         self.enter(PathState::Up, now);
         self.health.next_probe = None;
-        if !was_short {
+        if was_short {
+            // A false alarm is no relapse.
+            self.health.relapses = self.health.relapses.saturating_sub(1);
+            self.health.held_down_until = None;
+        } else {
             self.rate.on_outage_end(now);
         }
     }

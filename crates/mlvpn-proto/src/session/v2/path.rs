@@ -97,6 +97,7 @@ pub(crate) struct Status {
 /// When things happened last.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Times {
+    /// Something that the peer answers.
     pub(crate) sent: Instant,
     pub(crate) received: Option<Instant>,
     /// When something that was sent is known to have arrived.
@@ -290,9 +291,13 @@ impl Path {
     }
 
     /// Whether it may carry new data now, apart from pacing.
-    pub(crate) fn is_ready(&self, now: Instant) -> bool {
-        let is_held_down = self.health.held_down_until.is_some_and(|until| now < until);
-        self.is_up() && !self.is_blocked && !is_held_down
+    pub(crate) fn is_ready(&self) -> bool {
+        self.is_up() && !self.is_blocked
+    }
+
+    /// Whether it is left alone as long as another path is ready, since it was silent again and again.
+    pub(crate) fn is_held_down(&self, now: Instant) -> bool {
+        self.health.held_down_until.is_some_and(|until| now < until)
     }
 
     /// Whether as much is on the way as may be.

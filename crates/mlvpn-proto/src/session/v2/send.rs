@@ -188,7 +188,9 @@ impl Session {
             let Some(number) = seal(path, epoch, false, datagram) else { continue };
             let is_eliciting = control.is_eliciting && control.to.is_none();
             path.flight.on_sent(number, path.wire_len(len) as u16, is_eliciting, None, now);
-            path.times.sent = now;
+            if is_eliciting {
+                path.times.sent = now;
+            }
             path.counters.sent.count(len);
             for promise in control.promises {
                 promises.on_sent(promise, control.path, number);
@@ -214,7 +216,7 @@ impl Session {
         for step in 0..PathId::COUNT {
             let slot = (self.upload.cursor + step) % PathId::COUNT;
             let Some(path) = self.paths[slot].as_deref() else { continue };
-            if !path.is_ready(now) || !self.upload.views.iter().any(|view| view.id == path.id) {
+            if !path.is_ready() || !self.upload.views.iter().any(|view| view.id == path.id) {
                 continue;
             }
             let route = path.route;
@@ -229,10 +231,13 @@ impl Session {
         None
     }
 
-    /// The paths among which the scheduler chooses: backups only when there are no others.
+    /// The paths among which the scheduler chooses: those that are held down, and backups, only when
+    /// there are no others.
     fn view_paths(&mut self, now: Instant) {
         let Self { paths, upload, .. } = self;
-        let ready = || paths.iter().flatten().filter(|path| path.is_ready(now));
+        let all = || paths.iter().flatten().filter(|path| path.is_ready());
+        let has_rested = all().any(|path| !path.is_held_down(now));
+        let ready = || all().filter(|path| !(has_rested && path.is_held_down(now)));
         let has_main = ready().any(|path| !path.is_backup());
         let chosen = || ready().filter(|path| !(has_main && path.is_backup()));
         let knows_delays = chosen().all(|path| path.demand.transit.is_some());
