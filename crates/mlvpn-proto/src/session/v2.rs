@@ -294,7 +294,7 @@ impl Session {
         self.set_status(id, status, now);
     }
 
-    fn set_status(&mut self, id: PathId, status: PathStatus, now: Instant) {
+    pub(super) fn set_status(&mut self, id: PathId, status: PathStatus, now: Instant) {
         let Some(path) = self.path_mut(id) else { return };
         if path.status.ours != status {
             path.status.ours = status;

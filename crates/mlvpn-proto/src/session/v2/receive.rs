@@ -147,7 +147,7 @@ impl Session {
     /// A path whose link was removed and has come back is not gone any more.
     fn revive(&mut self, id: PathId, now: Instant) {
         if self.path(id).is_some_and(|path| path.status.ours == PathStatus::Gone) {
-            self.set_backup(id, false, now);
+            self.set_status(id, PathStatus::Available, now);
         }
     }
 
