@@ -7,8 +7,8 @@ use crate::config::{LinkConfig, Role, Versions};
 use crate::event::{DownReason, Event};
 use crate::id::{LinkIndex, PathId};
 use crate::session::LinkChange;
-use crate::session::v2::PathTerms;
 use crate::session::v2::path::PathState;
+use crate::session::v2::{Move, PathTerms};
 use crate::time::{Duration, Instant};
 
 /// A link that was up counts as up for this long while its path is validated anew: a peer that was
@@ -219,6 +219,7 @@ impl Endpoint {
     /// Tells the owner what has changed.
     pub(super) fn reconcile(&mut self, now: Instant) {
         self.take_v1_events();
+        self.take_moves();
         self.impose_terms(now);
         for slot in 0..self.links.slots.len() {
             self.reconcile_link(LinkIndex(slot as u16), now);
@@ -226,12 +227,21 @@ impl Endpoint {
         self.report_mtu(now);
     }
 
+    fn take_moves(&mut self) {
+        let Self { sessions, events, .. } = self;
+        for Move { link, from, to } in sessions.iter_mut().flat_map(|session| session.take_moves())
+        {
+            events.push_back(Event::PeerAddressChanged { link, from, to });
+        }
+    }
+
     /// A responder's paths come to be by what the peer sends; the configuration of their links holds for
     /// them as well.
     fn impose_terms(&mut self, now: Instant) {
         let Self { sessions, links, .. } = self;
         for session in sessions.iter_mut() {
-            let paths: Vec<_> = session.paths().map(|path| (path.id, path.route.link)).collect();
+            let present = session.paths().filter(|path| path.state != PathState::Absent);
+            let paths: Vec<_> = present.map(|path| (path.id, path.route.link)).collect();
             for (id, link) in paths {
                 if links.get(link).is_some() {
                     session.set_terms(id, links.terms(link), now);

@@ -86,6 +86,8 @@ pub(crate) struct Session {
     ended: Option<DownReason>,
     /// A path came up or went down, or the session ended, since that was asked.
     has_changed: bool,
+    /// Paths that lead elsewhere since that was asked.
+    moves: Vec<Move>,
     sources: Vec<IpPrefix>,
     /// What a peer told of paths that it has not used yet.
     early_status: [Option<(u16, PathStatus)>; PathId::COUNT],
@@ -109,6 +111,14 @@ struct Control {
     is_eliciting: bool,
     /// What is to be told the packet's number.
     promises: Vec<promise::Promise>,
+}
+
+/// The peer has another address on a link.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Move {
+    pub(crate) link: LinkIndex,
+    pub(crate) from: SocketAddr,
+    pub(crate) to: SocketAddr,
 }
 
 /// What the configuration says of a path.
@@ -161,6 +171,7 @@ impl Session {
             peer_software: None,
             ended: None,
             has_changed: true,
+            moves: Vec::new(),
             sources: setup.sources,
             early_status: [None; PathId::COUNT],
             answered: VecDeque::new(),
@@ -187,6 +198,18 @@ impl Session {
     /// Whether the owner has to look at the paths again.
     pub(crate) fn take_changed(&mut self) -> bool {
         std::mem::take(&mut self.has_changed)
+    }
+
+    /// Paths that lead elsewhere now.
+    pub(crate) fn take_moves(&mut self) -> Vec<Move> {
+        std::mem::take(&mut self.moves)
+    }
+
+    fn note_move(&mut self, link: LinkIndex, from: SocketAddr, to: SocketAddr) {
+        if from != to {
+            self.has_changed = true;
+            self.moves.push(Move { link, from, to });
+        }
     }
 
     /// One-way delays from the peer.

@@ -247,12 +247,13 @@ impl Session {
                 self.reinject(id, now);
                 let Some(path) = self.path_mut(id) else { return };
                 let migration = path.migration.take().expect("it was looked at just now");
-                path.route = migration.to;
+                let former = std::mem::replace(&mut path.route, migration.to);
                 path.validation = migration.new;
                 path.on_new_route(now);
                 if path.state == PathState::Suspect {
                     path.enter(PathState::Up, now);
                 }
+                self.note_move(migration.to.link, former.remote, migration.to.remote);
                 // Its answer tells the round trip, and that what went to the former address is lost.
                 self.push_frame(id, &Frame::Ping);
             }

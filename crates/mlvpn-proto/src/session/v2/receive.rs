@@ -138,9 +138,14 @@ impl Session {
         } else if role == Role::Server {
             // Nothing is sent there as yet, so that there is nothing to steal. An initiator knows
             // where its peer is.
+            let former = path.route.remote;
+            let was_up = path.was_usable();
             path.reopen(from, now);
             path.validation.on_received(len);
             self.revive(id, now);
+            if was_up {
+                self.note_move(from.link, former, from.remote);
+            }
         }
     }
 
