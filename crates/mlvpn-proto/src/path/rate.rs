@@ -54,6 +54,11 @@ const MOST_PACKET_TIME: Duration = Duration::from_millis(30);
 /// distances of the delay from its mean, with as much for what it wanders to: 2.6 and 0.9 for a normal
 /// distribution that forgets half in 20 ms.
 const WANDERS: f64 = 3.5;
+/// From this on delays wander so much that a queue may be an illusion; it is one as long as this share
+/// of what is sent arrives.
+const NOTABLE_WANDER: Duration = Duration::from_millis(2);
+const ARRIVES_WHOLE: f64 = 0.9;
+const SENT_SPAN: Duration = Duration::from_millis(150);
 /// The queue above which the path is overloaded: twice the target, at least the first of these
 /// when the round trip is below [`SHORT_RTT`], else the second.
 const LEAST_THRESHOLD: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(10));
@@ -119,6 +124,8 @@ pub struct RateController {
     rivalry: Rivalry,
     last_feedback: Option<Instant>,
     last_limited: Option<Instant>,
+    /// What is paced at, smoothed over about the time that what arrives is measured over.
+    sent: f64,
     /// Since when packets wait for the path without a pause, on the receiver's clock.
     limited_since: Option<Instant>,
     /// The first round trip was measured.
@@ -171,6 +178,7 @@ impl RateController {
             rivalry: Rivalry::default(),
             last_feedback: None,
             last_limited: None,
+            sent: estimate,
             limited_since: None,
             has_begun: start.is_some(),
         }
@@ -196,6 +204,8 @@ impl RateController {
             return;
         }
         self.limited_since.get_or_insert(sample.received_at);
+        let weight = (step.as_secs_f64() / SENT_SPAN.as_secs_f64()).min(1.0);
+        self.sent += (self.estimate * self.gain - self.sent) * weight;
         self.freshen(now);
         self.on_loss(verdict);
         self.note_queue(sample.received_at);
@@ -291,6 +301,7 @@ impl RateController {
     fn step(&mut self, now: Instant) -> Duration {
         let last = self.last_feedback.replace(now).unwrap_or(now);
         let step = now.saturating_since(last);
+        self.measured.on_interval(step);
         if step > LONGEST_STEP + self.measured.feedback_interval() * 3 + self.packet_time() {
             self.measured.delivery.clear();
             self.overload.standing_since = None;
@@ -453,6 +464,12 @@ impl RateController {
         self.estimate = grown.min(most).max(self.estimate);
     }
 
+    /// Whether a queue only seems to stand: delays wander, and as much arrives as is sent.
+    fn is_noise(&self, delivered: f64) -> bool {
+        let wanders = self.measured.queue.wander() >= NOTABLE_WANDER;
+        wanders && delivered < self.estimate && delivered >= self.sent * ARRIVES_WHOLE
+    }
+
     /// While a queue stands, what arrives is what the path carries.
     fn adopt_delivery(&mut self, step: Duration) {
         self.growth = Growth::default();
@@ -460,6 +477,9 @@ impl RateController {
         let limited_since = self.limited_since.unwrap_or_default();
         let since = self.overload.standing_since.unwrap_or_default().max(limited_since);
         let Some(delivered) = self.delivered(since) else { return };
+        if self.is_noise(delivered) {
+            return;
+        }
         if self.state == State::Drain {
             self.estimate = delivered.max(self.overload.trial.map_or(0.0, |trial| trial.least));
         } else {

@@ -16,6 +16,9 @@ const SPAN_PACKETS: u32 = 8;
 /// The control loop is not slower than this for the sake of seeing several packets.
 const MOST_SEEING: Duration = Duration::from_millis(100);
 
+/// A pause between reports that is longer tells of an idle path.
+const LONGEST_INTERVAL: Duration = Duration::from_millis(100);
+
 /// What a feedback says about one path, with what the sender knows itself.
 #[derive(Clone, Copy, Debug)]
 pub struct FeedbackSample {
@@ -46,9 +49,16 @@ pub(super) struct Measured {
     /// The round trip, smoothed, without the queue that stands.
     unloaded_rtt: Option<Duration>,
     min_rtt: Option<Duration>,
+    /// Between two reports, smoothed.
+    interval: Duration,
 }
 
 impl Measured {
+    /// A report came so long after the one before.
+    pub(super) fn on_interval(&mut self, interval: Duration) {
+        self.interval = (self.interval * 7 + interval.min(LONGEST_INTERVAL)) / 8;
+    }
+
     /// Takes a feedback into account; a packet takes `packet_time`. Tells what the losses mean.
     pub(super) fn on_feedback(
         &mut self,
@@ -101,7 +111,7 @@ impl Measured {
     /// How often the receiver tells, which is also how late it may do so.
     pub(super) fn feedback_interval(&self) -> Duration {
         let rtt = self.min_rtt.unwrap_or(ASSUMED_RTT);
-        (rtt / 3).clamp(Duration::from_millis(5), Duration::from_millis(50))
+        (rtt / 3).clamp(Duration::from_millis(5), Duration::from_millis(50)).max(self.interval)
     }
 
     /// The delay of the control loop: from a change of the rate until its effect is known.

@@ -18,6 +18,7 @@ const BLOCK: Duration = Duration::from_millis(40);
 /// Gain of what they wander by, and what the best link does: timers, and packets in each other's way.
 const WANDER_GAIN: f64 = 1.0 / 16.0;
 const STILL_MICROS: f64 = 500.0;
+const MOST_STILL: Duration = Duration::from_millis(2);
 /// Gain of the jitter's average.
 const JITTER_GAIN: f64 = 1.0 / 16.0;
 
@@ -171,7 +172,7 @@ impl Blocks {
         if let [Some(first), Some(middle)] = self.before {
             // What merely rises or falls, as our own queue does, leaves this at 0.
             let distance = (middle * 2 - first - self.lowest).abs() as f64 / 2.0;
-            let still = STILL_MICROS + packet_time.as_micros() as f64;
+            let still = STILL_MICROS + packet_time.min(MOST_STILL).as_micros() as f64;
             let distance = (distance - still).clamp(0.0, 20_000.0);
             self.wander += (distance - self.wander) * WANDER_GAIN;
         }

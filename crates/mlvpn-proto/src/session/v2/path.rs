@@ -105,8 +105,8 @@ pub(crate) struct Times {
     /// When feedback about the path came last, and how often it comes at present.
     feedback: Option<Instant>,
     feedback_interval: Duration,
-    /// When the latest packet with data that came was sent, on the peer's clock.
-    pub(crate) data_sent: Option<SendTime>,
+    /// When the latest packet with data that came was sent, on the peer's clock, and when it came.
+    pub(crate) data_sent: Option<(SendTime, Instant)>,
 }
 
 /// Whether the path was given as much as it could carry.

@@ -9,7 +9,7 @@ use crate::id::PathId;
 use crate::ip::{PacketKind, addresses, is_whole};
 use crate::lanes::Arrival;
 use crate::path::receipt::Received;
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 use crate::wire::v2::{
     DataHeader, Feedback, Frame, Frames, PathStatus, SealedHeader, SendTime, Settings,
     TruncatedNumber, is_data_alone,
@@ -200,7 +200,7 @@ impl Session {
             bytes.clear();
         }
         if let Some(path) = self.path_mut(id) {
-            path.times.data_sent = Some(header.sent);
+            path.times.data_sent = Some((header.sent, now));
         }
         let arrival = Arrival { lane: header.lane, seq: header.seq, path: id, sent: header.sent };
         let before = shared.to_tun.len();
@@ -286,7 +286,11 @@ impl Session {
         shared: &mut Shared<'_>,
         now: Instant,
     ) {
-        let as_of = self.path(carrier).and_then(|path| path.times.data_sent);
+        // The clock in packets goes round in four seconds: what is older has no meaning.
+        const FRESH: Duration = Duration::from_secs(1);
+        let sent = self.path(carrier).and_then(|path| path.times.data_sent);
+        let fresh = sent.filter(|(_, came)| now.saturating_since(*came) < FRESH);
+        let as_of = fresh.map(|(sent, _)| sent);
         let Some(path) = self.path(feedback.path) else { return };
         let largest = path.receipt.largest().map(TruncatedNumber::from);
         if let Some(as_of) = as_of.filter(|_| largest == Some(feedback.largest_sent)) {

@@ -104,13 +104,19 @@ impl Upload {
     }
 
     /// The next packet that is bound to a path.
-    fn take_bound(&mut self, path: PathId, out: &TransmitBuf, now: Instant) -> Option<Parcel> {
+    fn take_bound(
+        &mut self,
+        path: PathId,
+        only_sparse: bool,
+        out: &TransmitBuf,
+        now: Instant,
+    ) -> Option<Parcel> {
         let view = self.views.iter().find(|view| view.id == path)?;
         let params = crate::scheduler::earliest::codel_of_one(view);
         let (_, queue) = self.bound.iter_mut().find(|(of, _)| *of == path)?;
         let fits = |len: usize| len <= view.max_packet && out.accepts(len + DATA_OVERHEAD);
         let popped = queue.pop(
-            |lane| match fits(lane.head.len()) {
+            |lane| match fits(lane.head.len()) && (lane.is_sparse || !only_sparse) {
                 true => Verdict::Take(Some(params)),
                 false => Verdict::Pass,
             },
@@ -260,19 +266,24 @@ impl Session {
         let Some(path) = paths[slot].as_deref_mut() else { return };
         let Some(epoch) = epochs.current(now) else { return };
         let has_others = upload.views.len() > 1;
-        while path.pacer.is_open(now) && !path.is_full() {
+        while path.pacer.is_open(now) {
+            // What keeps no queue adds next to nothing to what is on the way.
+            let only_sparse = path.is_full();
             let max_packet = path.max_packet();
             let fits = |len: usize| len <= max_packet && out.accepts(len + DATA_OVERHEAD);
-            let parcel = match upload.recovery.pop(path.id, has_others, fits) {
+            let resent = || upload.recovery.pop(path.id, has_others, fits);
+            let parcel = match (!only_sparse).then(resent).flatten() {
                 Some(parcel) => {
                     path.counters.resent.count(parcel.bytes.len());
                     parcel
                 }
-                None => match upload.take(path.id, out, shared, now) {
+                None => match upload.take(path.id, only_sparse, out, shared, now) {
                     Taken::Packet(parcel) => parcel,
                     Taken::Full => return,
                     Taken::Nothing => {
-                        path.demand.idle_at = now;
+                        if !only_sparse {
+                            path.demand.idle_at = now;
+                        }
                         return;
                     }
                 },
@@ -413,11 +424,12 @@ impl Upload {
     fn take(
         &mut self,
         path: PathId,
+        only_sparse: bool,
         out: &TransmitBuf,
         shared: &mut Shared<'_>,
         now: Instant,
     ) -> Taken {
-        if let Some(parcel) = self.take_bound(path, out, now) {
+        if let Some(parcel) = self.take_bound(path, only_sparse, out, now) {
             return Taken::Packet(parcel);
         }
         loop {
@@ -425,6 +437,7 @@ impl Upload {
             let (mut is_full, mut too_big) = (false, false);
             let popped = queue.pop(
                 |lane| match scheduler.choose(lane, path, views, now) {
+                    _ if only_sparse && !lane.is_sparse => Verdict::Pass,
                     Choice::Wait => Verdict::Pass,
                     Choice::TooBig => {
                         too_big = true;
