@@ -293,6 +293,7 @@ impl Session {
             None => *slot = Some(Box::new(Path::new(id, route, now))),
         }
         if let Some(path) = slot {
+            path.home = Some(route);
             path.validation.trust();
         }
         self.set_terms(id, terms, now);

@@ -154,6 +154,8 @@ impl Session {
         path.migration = None;
         path.counters.disconnects += u64::from(was_usable);
         if state == PathState::Down {
+            // Wherever the peer was followed to, it is looked for where it is known to be.
+            path.route = path.home.unwrap_or(path.route);
             path.validation = Validation::new(path.route.remote, now);
             if role == Role::Client {
                 path.validation.trust();

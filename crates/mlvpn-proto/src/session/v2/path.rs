@@ -58,6 +58,8 @@ pub(crate) struct Route {
 pub(crate) struct Path {
     pub(crate) id: PathId,
     pub(crate) route: Route,
+    /// The initiator's: where the peer is according to the configuration.
+    pub(crate) home: Option<Route>,
     pub(crate) validation: Validation,
     pub(crate) migration: Option<Migration>,
     pub(crate) last_migration: Option<Instant>,
@@ -177,6 +179,7 @@ impl Path {
         Self {
             id,
             route,
+            home: None,
             validation: Validation::new(route.remote, now),
             migration: None,
             last_migration: None,
