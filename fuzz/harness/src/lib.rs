@@ -10,6 +10,7 @@
 //! | [`frames`] | the body of a version 2 packet |
 //! | [`handshake`] | a version 2 handshake message of somebody without credentials |
 //! | [`hostile`] | a program for one session whose peer knows the key and means ill |
+//! | [`hostile_v2`] | the same for version 2: any frames, handshakes, addresses and times |
 //! | [`honest`] | a program for two sessions and the attacker between them |
 //! | [`config`] | a configuration file |
 //! | [`filter`] | a filter expression, a line feed, a packet |
@@ -25,6 +26,7 @@ pub mod frames;
 pub mod handshake;
 pub mod honest;
 pub mod hostile;
+pub mod hostile_v2;
 pub mod inner;
 pub mod input;
 pub mod tun_split;
@@ -39,18 +41,21 @@ pub struct Target {
     pub run: fn(&[u8]),
     /// Pieces of text or bytes that mean something to it, for mutations.
     pub words: &'static [&'static [u8]],
+    /// How much longer one input takes than those of most targets.
+    pub cost: u64,
 }
 
 /// All targets.
-pub const TARGETS: [Target; 10] = [
-    Target { name: "wire", run: wire::run, words: wire::WORDS },
-    Target { name: "frames", run: frames::run, words: frames::WORDS },
-    Target { name: "handshake", run: handshake::run, words: handshake::WORDS },
-    Target { name: "hostile", run: hostile::run, words: &[] },
-    Target { name: "honest", run: honest::run, words: &[] },
-    Target { name: "config", run: config::run, words: config::WORDS },
-    Target { name: "filter", run: filter::run, words: filter::WORDS },
-    Target { name: "inner", run: inner::run, words: inner::WORDS },
-    Target { name: "tun_split", run: tun_split::run, words: tun_split::WORDS },
-    Target { name: "coalesce", run: coalesce::run, words: &[] },
+pub const TARGETS: [Target; 11] = [
+    Target { name: "wire", run: wire::run, words: wire::WORDS, cost: 1 },
+    Target { name: "frames", run: frames::run, words: frames::WORDS, cost: 1 },
+    Target { name: "handshake", run: handshake::run, words: handshake::WORDS, cost: 1 },
+    Target { name: "hostile", run: hostile::run, words: &[], cost: 1 },
+    Target { name: "hostile_v2", run: hostile_v2::run, words: &[], cost: 10 },
+    Target { name: "honest", run: honest::run, words: &[], cost: 1 },
+    Target { name: "config", run: config::run, words: config::WORDS, cost: 1 },
+    Target { name: "filter", run: filter::run, words: filter::WORDS, cost: 1 },
+    Target { name: "inner", run: inner::run, words: inner::WORDS, cost: 1 },
+    Target { name: "tun_split", run: tun_split::run, words: tun_split::WORDS, cost: 1 },
+    Target { name: "coalesce", run: coalesce::run, words: &[], cost: 1 },
 ];
