@@ -43,7 +43,7 @@ fn tunnels() -> [Tunnel; 2] {
 }
 
 fn elsewhere() -> SocketAddr {
-    "203.0.113.66:6666".parse().unwrap()
+    SocketAddr::from(([203, 0, 113, 66], 6_666))
 }
 
 /// Bytes that the server sent to each address, of what was recorded.
