@@ -3,7 +3,6 @@
 use core::time::Duration;
 use std::collections::{BTreeMap, HashMap};
 
-use mlvpn_proto::resequencer::MAX_PACKETS;
 use mlvpn_proto::time::Instant;
 
 use crate::packet::{FlowAddress, Side, classify};
@@ -77,11 +76,10 @@ impl Oracle {
         record.delay_max = record.delay_max.max(now.saturating_since(at));
     }
 
-    /// The endpoint at `side` holds `packets` back; more than the resequencer's limit is a
-    /// violation.
-    pub fn on_held(&mut self, side: Side, packets: usize, now: Instant) {
+    /// The endpoint at `side` holds `packets` back; more than `limit` is a violation.
+    pub fn on_held(&mut self, side: Side, packets: usize, limit: usize, now: Instant) {
         self.held_max = self.held_max.max(packets);
-        if packets > MAX_PACKETS {
+        if packets > limit {
             self.violate(now, &format!("{side:?} holds {packets} packets"));
         }
     }
@@ -165,6 +163,8 @@ mod tests {
     use crate::packet::{PacketMaker, UDP};
     use crate::traffic::FlowId;
 
+    const LIMIT: usize = 100;
+
     #[test]
     fn order_is_counted_and_lies_are_found() {
         let mut oracle = Oracle::default();
@@ -184,9 +184,9 @@ mod tests {
         oracle.on_left(Side::Server, &altered, Instant::from_millis(9));
         oracle.on_left(Side::Client, &second, Instant::from_millis(9));
         assert_eq!(oracle.violations().len(), 3, "altered, and sent back");
-        oracle.on_held(Side::Client, MAX_PACKETS, Instant::from_millis(10));
+        oracle.on_held(Side::Client, LIMIT, LIMIT, Instant::from_millis(10));
         assert_eq!(oracle.violations().len(), 3);
-        oracle.on_held(Side::Client, MAX_PACKETS + 1, Instant::from_millis(11));
-        assert_eq!((oracle.violations().len(), oracle.held_max()), (4, MAX_PACKETS + 1));
+        oracle.on_held(Side::Client, LIMIT + 1, LIMIT, Instant::from_millis(11));
+        assert_eq!((oracle.violations().len(), oracle.held_max()), (4, LIMIT + 1));
     }
 }

@@ -212,8 +212,9 @@ impl<E: Endpoint> World<E> {
         }
         self.memory_checked = self.now;
         for side in [Side::Client, Side::Server] {
-            let held = self.ends[side as usize].held_packets(self.now);
-            self.oracle.on_held(side, held, self.now);
+            let end = &self.ends[side as usize];
+            let (held, limit) = (end.held_packets(self.now), end.held_limit());
+            self.oracle.on_held(side, held, limit, self.now);
         }
     }
 

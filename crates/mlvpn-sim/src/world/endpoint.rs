@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
+use mlvpn_proto::resequencer::MAX_PACKETS;
 use mlvpn_proto::time::Instant;
 
 use super::network::{client_address, server_address};
@@ -30,6 +31,10 @@ pub trait Endpoint {
     /// How many packets it holds back at present.
     fn held_packets(&self, _now: Instant) -> usize {
         0
+    }
+    /// How many it may hold back.
+    fn held_limit(&self) -> usize {
+        MAX_PACKETS
     }
 }
 

@@ -9,7 +9,7 @@ use mlvpn_proto::handshake::v2::Credentials;
 use mlvpn_proto::time::{Duration, Instant};
 use mlvpn_proto::{
     Endpoint as Machine, EndpointConfig, Event, LinkChange, LinkConfig, LinkIndex, PacketKind,
-    ReorderPolicy, Role, SessionStats, TransmitBuf, Versions,
+    ReorderPolicy, Role, SessionStats, TransmitBuf, Versions, lanes, resequencer,
 };
 
 use super::endpoint::{Endpoint, Outgoing};
@@ -133,12 +133,19 @@ impl Tunnel {
         };
         let mut bytes = [0; 32];
         seed.stream(stream).fill(&mut bytes);
+        let speaks_v1_only = end.session.versions == Versions::V1;
         let mut session = Machine::new(end.session.clone(), bytes, now);
         for link in &end.links {
             let index = session.add_link(link.clone(), now);
             session.handle_link_change(index, LinkChange::Opened, now);
         }
-        SessionEndpoint { session, buf: TransmitBuf::new(), batch: VecDeque::new(), up: 0 }
+        SessionEndpoint {
+            session,
+            buf: TransmitBuf::new(),
+            batch: VecDeque::new(),
+            up: 0,
+            speaks_v1_only,
+        }
     }
 }
 
@@ -179,6 +186,7 @@ impl End {
 pub struct SessionEndpoint {
     session: Machine,
     buf: TransmitBuf,
+    speaks_v1_only: bool,
     /// What is left of the last batch.
     batch: VecDeque<Outgoing>,
     up: usize,
@@ -274,5 +282,9 @@ impl Endpoint for SessionEndpoint {
         let stats = self.session.stats(now);
         let lanes: usize = stats.peers.iter().map(|peer| peer.lanes.held_packets).sum();
         stats.resequencer.held + lanes + self.batch.len()
+    }
+
+    fn held_limit(&self) -> usize {
+        if self.speaks_v1_only { resequencer::MAX_PACKETS } else { lanes::MAX_PACKETS }
     }
 }
