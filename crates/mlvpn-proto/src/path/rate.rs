@@ -50,14 +50,20 @@ const LEAST_TARGET: Duration = Duration::from_micros(2_500);
 /// packet seems long.
 const MOST_JITTER: Duration = Duration::from_millis(20);
 const MOST_PACKET_TIME: Duration = Duration::from_millis(30);
-/// How far above the lowest delay of the base window the delay of an empty path is in the mean, in mean
-/// distances of the delay from its mean, with as much for what it wanders to: 2.6 and 0.9 for a normal
-/// distribution that forgets half in 20 ms.
-const WANDERS: f64 = 3.5;
-/// From this on delays wander so much that a queue may be an illusion; it is one as long as this share
+/// From this on delays wander so much that a queue may be an illusion; it is one as long as such a share
 /// of what is sent arrives.
-const NOTABLE_WANDER: Duration = Duration::from_millis(2);
-const ARRIVES_WHOLE: f64 = 0.9;
+const NOTABLE_WANDER: Duration = Duration::from_millis(3);
+const ARRIVES_WHOLE: core::ops::Range<f64> = 0.9..1.05;
+/// Where delays wander: how long a rate that was reached is remembered, the share of it that is kept to,
+/// how much the estimate grows in a round beside that, and the share of what is sent below which the path
+/// has become slower for certain.
+const PROVEN_FOR: Duration = Duration::from_secs(10);
+const KEPT_OF_PROVEN: f64 = 0.75;
+const GROWTH_WANDERING: f64 = 0.08;
+const OVERLOADED: f64 = 0.75;
+const CERTAIN_AFTER: Duration = Duration::from_millis(300);
+const LEAST_CERTAIN: Duration = Duration::from_millis(30);
+const MOST_CERTAIN: Duration = Duration::from_millis(50);
 const SENT_SPAN: Duration = Duration::from_millis(150);
 /// The queue above which the path is overloaded: twice the target, at least the first of these
 /// when the round trip is below [`SHORT_RTT`], else the second.
@@ -124,6 +130,10 @@ pub struct RateController {
     rivalry: Rivalry,
     last_feedback: Option<Instant>,
     last_limited: Option<Instant>,
+    /// The highest rate at which packets arrived lately.
+    proven: f64,
+    /// How long much less has arrived than was sent.
+    overloaded_for: Duration,
     /// What is paced at, smoothed over about the time that what arrives is measured over.
     sent: f64,
     /// Since when packets wait for the path without a pause, on the receiver's clock.
@@ -178,6 +188,8 @@ impl RateController {
             rivalry: Rivalry::default(),
             last_feedback: None,
             last_limited: None,
+            proven: 0.0,
+            overloaded_for: Duration::ZERO,
             sent: estimate,
             limited_since: None,
             has_begun: start.is_some(),
@@ -438,10 +450,41 @@ impl RateController {
         } else {
             self.overload.trial = None;
         }
+        self.keep_what_was_proven(step);
         let off = target.as_secs_f64() - self.own_queue().as_secs_f64();
         let within = (self.round() * CORRECTION_ROUNDS).as_secs_f64();
         let most = if self.measured.loss.is_limiting() { 0.0 } else { CORRECTION.1 };
         self.gain = 1.0 + (off / within).clamp(CORRECTION.0, most);
+    }
+
+    /// Where delays wander, what they say of a queue is not to be trusted far: a rate at which packets
+    /// came through lately is kept to, and slowly exceeded, as long as what is sent arrives.
+    fn keep_what_was_proven(&mut self, step: Duration) {
+        let since = self.limited_since.unwrap_or_default();
+        let Some(delivered) = self.delivered(since) else { return };
+        let forgotten = step.as_secs_f64() / PROVEN_FOR.as_secs_f64();
+        self.proven = (self.proven * (1.0 - forgotten)).max(delivered);
+        if self.measured.queue.wander() < NOTABLE_WANDER {
+            return;
+        }
+        let share = delivered / self.sent.max(1.0);
+        self.overloaded_for =
+            if share < OVERLOADED { self.overloaded_for + step } else { Duration::ZERO };
+        // A queue that is beyond what wanders leaves no doubt.
+        let is_certain = self.own_queue() > self.threshold().min(MOST_CERTAIN).max(LEAST_CERTAIN)
+            && share < OVERLOADED;
+        if is_certain || self.overloaded_for >= CERTAIN_AFTER.max(self.round() * 2) {
+            self.proven = delivered;
+        } else if share >= ARRIVES_WHOLE.start && !self.measured.loss.is_limiting() {
+            let rounds = step.as_secs_f64() / self.round().as_secs_f64();
+            let most = (self.proven * MOST_OVER_DELIVERY).max(self.estimate);
+            let is_calm = self.own_queue() < self.threshold();
+            let growth = if is_calm { GROWTH_WANDERING * rounds } else { 0.0 };
+            self.estimate = (self.estimate * (1.0 + growth)).min(most);
+        }
+        if self.own_queue() <= self.threshold().min(MOST_CERTAIN).max(LEAST_CERTAIN) {
+            self.estimate = self.estimate.max(self.proven * KEPT_OF_PROVEN);
+        }
     }
 
     fn grow(&mut self, step: Duration, now: Instant) {
@@ -464,10 +507,12 @@ impl RateController {
         self.estimate = grown.min(most).max(self.estimate);
     }
 
-    /// Whether a queue only seems to stand: delays wander, and as much arrives as is sent.
+    /// Whether a queue only seems to stand: delays wander, and just as much arrives as is sent. More
+    /// comes out of a queue that drains, less out of a path that is full.
     fn is_noise(&self, delivered: f64) -> bool {
         let wanders = self.measured.queue.wander() >= NOTABLE_WANDER;
-        wanders && delivered < self.estimate && delivered >= self.sent * ARRIVES_WHOLE
+        let share = delivered / self.sent.max(1.0);
+        wanders && delivered < self.estimate && ARRIVES_WHOLE.contains(&share)
     }
 
     /// While a queue stands, what arrives is what the path carries.
@@ -551,8 +596,7 @@ impl RateController {
     /// sent, so that the path never runs empty; more beside a rival.
     fn target(&self) -> Duration {
         let queue = &self.measured.queue;
-        let varies = (queue.jitter() * 2).max(queue.wander().mul_f64(WANDERS)).min(MOST_JITTER * 2);
-        let least = LEAST_TARGET + varies;
+        let least = LEAST_TARGET + queue.jitter().max(queue.wander()).min(MOST_JITTER) * 2;
         least.max(self.packet_time().min(MOST_PACKET_TIME)) + self.rivalry.tolerance()
     }
 

@@ -11,6 +11,9 @@ const BASE_WINDOW: Duration = Duration::from_secs(15);
 const SLOT: Duration = Duration::from_secs(1);
 /// Bounds of the time over which the lowest delay counts as the delay now.
 const RECENT: (Duration, Duration) = (Duration::from_millis(15), Duration::from_millis(40));
+/// The same for delays that wander: this many times what they wander by, and at most so long.
+const WANDERED: u32 = 40;
+const RECENT_WANDERED: Duration = Duration::from_millis(140);
 /// Most of the delay above the base that is accepted as somebody else's.
 const MAX_FOREIGN_MICROS: i64 = 100_000;
 /// Delays wander from one block of this length to the next.
@@ -73,7 +76,9 @@ impl StandingQueue {
     /// to see three packets.
     pub(super) fn recent_span(&self, packet_time: Duration) -> Duration {
         let seen = RECENT.0 + self.jitter() * 8;
-        seen.min(RECENT.1).max(packet_time * 3)
+        // What wanders over several reports is seen through only where the lowest of many counts.
+        let wandered = (self.wander() * WANDERED).min(RECENT_WANDERED);
+        seen.min(RECENT.1).max(wandered).max(packet_time * 3)
     }
 
     /// The queue now, whoever filled it; none before there was a report.
@@ -173,7 +178,7 @@ impl Blocks {
             // What merely rises or falls, as our own queue does, leaves this at 0.
             let distance = (middle * 2 - first - self.lowest).abs() as f64 / 2.0;
             let still = STILL_MICROS + packet_time.min(MOST_STILL).as_micros() as f64;
-            let distance = (distance - still).clamp(0.0, 20_000.0);
+            let distance = (distance - still).clamp(0.0, 12_000.0);
             self.wander += (distance - self.wander) * WANDER_GAIN;
         }
         self.before = [self.before[1], Some(self.lowest)];
