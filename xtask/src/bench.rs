@@ -2,10 +2,13 @@
 //!
 //! `bench tunnel` measures TCP through this workspace's release build, through no tunnel and through
 //! another userspace tunnel, alternating in one run on one machine: only ratios within a run mean
-//! something on a machine that others use, too.
+//! something on a machine that others use, too. `bench bond` measures what bonding makes of emulated
+//! links.
 
+mod bond;
 mod boringtun;
 mod build;
+mod interrupt;
 mod machine;
 mod measure;
 mod table;
@@ -37,6 +40,11 @@ enum Subject {
     /// Needs root. Builds the release profile, makes two network namespaces joined by a veth pair, and
     /// removes them afterwards.
     Tunnel(TunnelOptions),
+    /// TCP over two bonded links: throughput, delay, and the loss of a link
+    ///
+    /// Needs root. Builds the release profile, and runs both ends with their default configuration
+    /// between two network namespaces, which are removed afterwards. A scenario takes four minutes.
+    Bond(bond::Options),
 }
 
 #[derive(Debug, Args)]
@@ -68,6 +76,7 @@ struct TunnelOptions {
 pub(crate) fn run(root: &Path, arguments: &[&str]) -> Result<()> {
     match Cli::parse_from(std::iter::once(&"bench").chain(arguments)).subject {
         Subject::Tunnel(options) => run_tunnel(&options, root, arguments),
+        Subject::Bond(options) => bond::run(&options, root, arguments),
     }
 }
 
@@ -126,6 +135,14 @@ mod tests {
     fn no_rounds_or_no_time_make_no_sense() {
         for wrong in [["bench", "tunnel", "--rounds=0"], ["bench", "tunnel", "--seconds=0"]] {
             assert!(Cli::try_parse_from(wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn scenarios_have_names() {
+        for (name, is_known) in [("equal", true), ("fibre-lte", true), ("other", false)] {
+            let parsed = Cli::try_parse_from(["bench", "bond", name, "--quick"]);
+            assert_eq!(parsed.is_ok(), is_known, "{name}");
         }
     }
 }

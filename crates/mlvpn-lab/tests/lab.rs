@@ -52,6 +52,20 @@ fn an_echo_takes_the_delay_of_both_directions() {
 }
 
 #[test]
+fn steady_echo_requests_do_not_wait_for_answers() {
+    let lab = lab(&["dsl1"]);
+    let link = lab.link("dsl1");
+    let ping = Ping::to(lab.server_v4()).count(100).interval(Duration::from_millis(1)).steadily();
+    link.cut().unwrap();
+    let lost = ping.clone().timeout(Duration::from_millis(50)).run(lab.client()).unwrap();
+    assert_eq!((lost.sent, lost.answered(), lost.rtts_ms.len()), (100, 0, 100));
+    link.restore().unwrap();
+    let report = ping.timeout(PATIENCE).run(lab.client()).unwrap();
+    assert_eq!((report.sent, report.answered()), (100, 100), "{report:?}");
+    assert!(report.min_ms().unwrap() >= 20.0, "{report:?}");
+}
+
+#[test]
 fn tcp_arrives_intact_and_no_faster_than_the_link() {
     let lab = lab(&["dsl1"]);
     for address in [lab.server_v4(), lab.server_v6()] {

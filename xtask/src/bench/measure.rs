@@ -80,10 +80,18 @@ pub(super) fn run_rounds(
     Ok(runs)
 }
 
-fn run_once(carrier: &Carrier, round: u32, duration: Duration, lab: &Lab) -> Result<Run> {
+/// The share of all processors that is busy while nothing of a measurement runs: 0 to 1.
+///
+/// # Errors
+/// When the system does not tell.
+pub(super) fn other_load() -> Result<f64> {
     let before = Processors::now()?;
     std::thread::sleep(LOOK_AROUND);
-    let other_load = Processors::now()?.busy_since(before);
+    Ok(Processors::now()?.busy_since(before))
+}
+
+fn run_once(carrier: &Carrier, round: u32, duration: Duration, lab: &Lab) -> Result<Run> {
+    let other_load = other_load()?;
     let tunnel = carrier.start(lab)?;
     let mut transfers = [Figures::default(); FLOWS.len()];
     for (figures, flows) in transfers.iter_mut().zip(FLOWS) {

@@ -44,11 +44,15 @@ struct Row {
 
 /// A figure over all rounds.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-struct Spread {
-    median: f64,
+pub(super) struct Spread {
+    pub(super) median: f64,
     lowest: f64,
     highest: f64,
 }
+
+/// The share of all processors that others used: 0 to 1.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Load(pub(super) f64);
 
 impl Table {
     /// Sums up `runs`.
@@ -89,7 +93,7 @@ impl Row {
 
 impl Spread {
     /// Of nothing it is zero.
-    fn of(values: impl Iterator<Item = f64>) -> Self {
+    pub(super) fn of(values: impl Iterator<Item = f64>) -> Self {
         let mut values: Vec<f64> = values.collect();
         values.sort_by(f64::total_cmp);
         let (Some(&lowest), Some(&highest)) = (values.first(), values.last()) else {
@@ -108,13 +112,7 @@ impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.machine)?;
         writeln!(f, "- {} rounds of {} s per transfer", self.rounds, self.seconds)?;
-        let load = self.other_load * 100.0;
-        let judgement = if self.other_load > QUIET {
-            ": **measured beside other load**, preliminary"
-        } else {
-            ": a quiet machine"
-        };
-        writeln!(f, "- other programs used {load:.0} % of the processors{judgement}\n")?;
+        writeln!(f, "- {}\n", Load(self.other_load))?;
         writeln!(
             f,
             "| through | MTU | Mbit/s, 1 flow | Mbit/s, 8 flows | to boringtun, 1 / 8 | CPU s/GB, 1 / 8 | workload, 1 / 8 |"
@@ -124,6 +122,17 @@ impl fmt::Display for Table {
             writeln!(f, "{row}")?;
         }
         Ok(())
+    }
+}
+
+impl fmt::Display for Load {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let judgement = if self.0 > QUIET {
+            "**measured beside other load**, preliminary"
+        } else {
+            "a quiet machine"
+        };
+        write!(f, "other programs used {:.0} % of the processors: {judgement}", self.0 * 100.0)
     }
 }
 

@@ -23,6 +23,7 @@ pub struct Ping {
     payload: usize,
     device: Option<String>,
     source: Option<IpAddr>,
+    is_steady: bool,
 }
 
 /// What came back.
@@ -62,6 +63,7 @@ impl Ping {
             payload: 56,
             device: None,
             source: None,
+            is_steady: false,
         }
     }
 
@@ -76,6 +78,14 @@ impl Ping {
     #[must_use]
     pub fn interval(mut self, interval: Duration) -> Self {
         self.interval = interval;
+        self
+    }
+
+    /// Sends every request at its time, whether those before it are answered or not: a long delay does
+    /// not make for fewer requests.
+    #[must_use]
+    pub fn steadily(mut self) -> Self {
+        self.is_steady = true;
         self
     }
 
@@ -121,7 +131,11 @@ impl Ping {
     /// # Errors
     /// As [`Self::run`].
     pub fn run_while(&self, host: &Host, goes_on: impl Fn() -> bool + Send) -> Result<PingReport> {
-        host.run(|| self.run_here(goes_on)).context("ping")?
+        let run = || match self.is_steady {
+            true => self.run_steadily(goes_on),
+            false => self.run_here(goes_on),
+        };
+        host.run(run).context("ping")?
     }
 
     fn run_here(&self, goes_on: impl Fn() -> bool) -> Result<PingReport> {
@@ -144,6 +158,29 @@ impl Ping {
                 std::thread::sleep(self.interval.saturating_sub(spent));
             }
         }
+        Ok(report)
+    }
+
+    fn run_steadily(&self, goes_on: impl Fn() -> bool) -> Result<PingReport> {
+        let socket = self.open().context("cannot open a socket for echo requests")?;
+        let mut requests =
+            Steady { clock: Clock::new(), timeout: self.timeout, sent_at: Vec::new() };
+        let mut report = PingReport { sent: 0, refused: 0, rtts_ms: Vec::new() };
+        let start = requests.clock.now_us();
+        for sequence in (0..self.count).take_while(|_| goes_on()) {
+            requests.sent_at.push(requests.clock.now_us());
+            report.rtts_ms.push(None);
+            match socket.send(&self.request(sequence)) {
+                Ok(_) => report.sent += 1,
+                Err(_) => report.refused += 1,
+            }
+            if sequence + 1 < self.count {
+                let next = start + self.interval.as_micros() as u64 * (u64::from(sequence) + 1);
+                requests.take_answers(&socket, next, &mut report, false)?;
+            }
+        }
+        let end = requests.clock.now_us() + self.timeout.as_micros() as u64;
+        requests.take_answers(&socket, end, &mut report, true)?;
         Ok(report)
     }
 
@@ -195,6 +232,43 @@ impl Ping {
             }
             if answer[6..8] == sequence.to_be_bytes() {
                 return Ok(Some(clock.now_us() - sent_at));
+            }
+        }
+    }
+}
+
+/// Requests that do not wait for each other.
+struct Steady {
+    clock: Clock,
+    timeout: Duration,
+    /// When each request was sent, in the clock's microseconds.
+    sent_at: Vec<u64>,
+}
+
+impl Steady {
+    /// Writes down what arrives until `end`, or until all is answered if that `is_last`.
+    fn take_answers(
+        &self,
+        mut socket: &Socket,
+        end: u64,
+        report: &mut PingReport,
+        is_last: bool,
+    ) -> Result<()> {
+        let mut answer = [0; HEADER_LEN];
+        loop {
+            let left = end.saturating_sub(self.clock.now_us());
+            if left == 0 || (is_last && report.answered() >= report.sent as usize) {
+                return Ok(());
+            }
+            socket.set_read_timeout(Some(Duration::from_micros(left)))?;
+            if socket.read(&mut answer).is_err() {
+                continue;
+            }
+            let sequence = usize::from(u16::from_be_bytes([answer[6], answer[7]]));
+            let Some(sent_at) = self.sent_at.get(sequence) else { continue };
+            let rtt_us = self.clock.now_us() - sent_at;
+            if Duration::from_micros(rtt_us) <= self.timeout {
+                report.rtts_ms[sequence].get_or_insert(rtt_us as f64 / 1e3);
             }
         }
     }

@@ -1,0 +1,68 @@
+//! Being told to stop.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use mlvpn_io::clock::Clock;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+/// How often a wait looks.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// Whether a signal said to stop. Every wait asks, so that the way out is the ordinary one: what was
+/// made is dropped.
+#[derive(Debug)]
+pub(super) struct Interrupt {
+    is_raised: Arc<AtomicBool>,
+}
+
+impl Interrupt {
+    /// Takes over the signals that would end the program.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub(super) fn watch() -> Result<Self> {
+        let is_raised = Arc::new(AtomicBool::new(false));
+        for signal in [SIGHUP, SIGINT, SIGTERM] {
+            signal_hook::flag::register(signal, Arc::clone(&is_raised))?;
+        }
+        Ok(Self { is_raised })
+    }
+
+    /// Whether it is time to stop.
+    pub(super) fn is_raised(&self) -> bool {
+        self.is_raised.load(Ordering::Relaxed)
+    }
+
+    /// # Errors
+    /// When it is time to stop.
+    pub(super) fn check(&self) -> Result<()> {
+        ensure!(!self.is_raised(), "stopped by a signal");
+        Ok(())
+    }
+
+    /// Waits until `is_done`, or for `limit`; true in the first case.
+    ///
+    /// # Errors
+    /// When it is time to stop, or `is_done` fails.
+    pub(super) fn wait(
+        &self,
+        limit: Duration,
+        mut is_done: impl FnMut() -> Result<bool>,
+    ) -> Result<bool> {
+        let clock = Clock::new();
+        let end = clock.now_us() + limit.as_micros() as u64;
+        loop {
+            self.check()?;
+            if is_done()? {
+                return Ok(true);
+            }
+            if clock.now_us() >= end {
+                return Ok(false);
+            }
+            std::thread::sleep(LOOK);
+        }
+    }
+}
