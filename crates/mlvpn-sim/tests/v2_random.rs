@@ -286,7 +286,7 @@ fn a_tunnel_survives_whatever_happens_to_it() {
             failed.fetch_add(u64::from(!passes(seed)), Ordering::Relaxed);
         }
     };
-    let workers = thread::available_parallelism().map_or(1, |count| count.get());
+    let workers = thread::available_parallelism().map_or(1, std::num::NonZero::get);
     thread::scope(|scope| {
         (0..workers).for_each(|_| drop(scope.spawn(work)));
     });

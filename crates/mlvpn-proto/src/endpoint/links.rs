@@ -6,9 +6,9 @@ use super::Endpoint;
 use crate::config::{LinkConfig, Role, Versions};
 use crate::event::{DownReason, Event};
 use crate::id::{LinkIndex, PathId};
-use crate::session::LinkChange;
-use crate::session::v2::path::PathState;
-use crate::session::v2::{Move, PathTerms};
+use crate::session::v2::path::{Path, PathState};
+use crate::session::v2::{self, Move, PathTerms};
+use crate::session::{LinkChange, v1};
 use crate::time::{Duration, Instant};
 
 /// A link that was up counts as up for this long while its path is validated anew: a peer that was
@@ -229,8 +229,7 @@ impl Endpoint {
 
     fn take_moves(&mut self) {
         let Self { sessions, events, .. } = self;
-        for Move { link, from, to } in sessions.iter_mut().flat_map(|session| session.take_moves())
-        {
+        for Move { link, from, to } in sessions.iter_mut().flat_map(v2::Session::take_moves) {
             events.push_back(Event::PeerAddressChanged { link, from, to });
         }
     }
@@ -253,8 +252,8 @@ impl Endpoint {
     fn reconcile_link(&mut self, index: LinkIndex, now: Instant) {
         let is_v1_up = self.v1.as_ref().is_some_and(|v1| v1.is_up(index));
         let paths =
-            || self.sessions.iter().flat_map(|s| s.paths()).filter(|p| p.route.link == index);
-        let is_up = is_v1_up || paths().any(|path| path.is_usable());
+            || self.sessions.iter().flat_map(v2::Session::paths).filter(|p| p.route.link == index);
+        let is_up = is_v1_up || paths().any(Path::is_usable);
         let is_coming = paths().any(|path| path.state == PathState::Joining) || self.is_changing();
         let Some(link) = self.links.get_mut(index) else { return };
         if is_up {
@@ -285,7 +284,7 @@ impl Endpoint {
     }
 
     fn take_v1_events(&mut self) {
-        while let Some(event) = self.v1.as_mut().and_then(|v1| v1.poll_event()) {
+        while let Some(event) = self.v1.as_mut().and_then(v1::Session::poll_event) {
             match event {
                 // What is up is worked out from both versions.
                 Event::LinkUp { .. } | Event::SessionUp | Event::SessionDown => {}
@@ -297,7 +296,7 @@ impl Endpoint {
 
     /// The MTU falls at once and rises late, but for the first search `[Z4]`.
     fn report_mtu(&mut self, now: Instant) {
-        let mut sizes = self.sessions.iter().filter_map(|session| session.mtu());
+        let mut sizes = self.sessions.iter().filter_map(v2::Session::mtu);
         let Some(first) = sizes.next() else {
             self.links.mtu = MtuReport::default();
             return;

@@ -5,7 +5,7 @@ use super::links::Link;
 use crate::event::Quality;
 use crate::handshake::v1::LinkState;
 use crate::id::LinkIndex;
-use crate::session::v2::path::Path;
+use crate::session::v2::{self, path::Path};
 use crate::stats::{LinkStats, SessionStats, Traffic, Version};
 use crate::time::Instant;
 
@@ -27,7 +27,7 @@ impl Endpoint {
             let position = links.iter().position(|stats| stats.link == index);
             match (position, path) {
                 (Some(at), None) if self.sessions.is_empty() => {
-                    links[at].is_asking |= self.is_asking()
+                    links[at].is_asking |= self.is_asking();
                 }
                 (Some(at), _) => links[at] = self.link_stats(index, link, path),
                 (None, _) => links.push(self.link_stats(index, link, path)),
@@ -42,7 +42,7 @@ impl Endpoint {
             drops,
             resequencer: v1.map(|v1| v1.resequencer).unwrap_or_default(),
             links,
-            peers: self.sessions.iter().map(|session| session.stats()).collect(),
+            peers: self.sessions.iter().map(v2::Session::stats).collect(),
         }
     }
 
@@ -67,7 +67,8 @@ impl Endpoint {
 
     /// The path of a link, the one that is up where there are several.
     fn path_of(&self, link: LinkIndex) -> Option<&Path> {
-        let paths = self.sessions.iter().flat_map(|s| s.paths()).filter(|p| p.route.link == link);
+        let paths =
+            self.sessions.iter().flat_map(v2::Session::paths).filter(|p| p.route.link == link);
         paths.max_by_key(|path| (path.is_usable(), path.times.received))
     }
 

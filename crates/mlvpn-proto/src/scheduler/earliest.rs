@@ -248,8 +248,8 @@ impl Earliest {
     /// How many lanes are striped, and how many have a plan.
     #[must_use]
     pub fn striped(&self) -> usize {
-        let is_striped = |plan: &&Box<Plan>| matches!(plan.mode, Mode::Striped(_));
-        self.lanes.iter().flatten().filter(is_striped).count()
+        let plans = self.lanes.iter().flatten();
+        plans.filter(|plan| matches!(plan.mode, Mode::Striped(_))).count()
     }
 }
 

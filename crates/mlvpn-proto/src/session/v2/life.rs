@@ -292,9 +292,9 @@ impl Session {
             path.health.next_probe.filter(|_| path.state == PathState::Suspect),
             path.mtu.poll_timeout().filter(|_| path.is_up()),
             self.challenge_timeout(path),
-            path.migration.as_ref().and_then(|migration| match migration.verdict(Instant::ZERO) {
-                Verdict::Open(at) => Some(at),
-                Verdict::Stay | Verdict::Switch => Some(Instant::ZERO),
+            path.migration.as_ref().map(|migration| match migration.verdict(Instant::ZERO) {
+                Verdict::Open(at) => at,
+                Verdict::Stay | Verdict::Switch => Instant::ZERO,
             }),
         ];
         candidates.into_iter().flatten().min()
