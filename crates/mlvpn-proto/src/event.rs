@@ -6,7 +6,7 @@ use crate::crypto::keypair::PublicKey;
 use crate::handshake::v2::HandshakeError;
 use crate::id::LinkIndex;
 
-/// Something that happened; drained with [`crate::Session::poll_event`].
+/// Something that happened; drained with [`crate::Endpoint::poll_event`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Event {
     /// The first link came up: the tunnel carries traffic. Follows that link's `LinkUp`.

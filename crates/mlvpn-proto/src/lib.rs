@@ -1,14 +1,16 @@
 //! The mlvpn protocol as a sans-IO state machine: no sockets, no clock, no global randomness.
 //!
-//! [`Session`] is the one public machine. Its owner drives it with bytes and the time, and drains
+//! [`Endpoint`] is the one public machine. Its owner drives it with bytes and the time, and drains
 //! what comes out; its module documentation shows how. Everything else is a part of it:
 //!
 //! | module | what it knows |
 //! |---|---|
+//! | [`endpoint`], [`session`] | which peers there are and in which version each is spoken to; what is agreed with one |
 //! | [`wire`], [`crypto`] | what bytes mean; how they are sealed, and replays are noticed |
 //! | [`handshake`] | how a link comes up, stays up and goes down; how two ends agree on keys |
 //! | [`epochs`] | the keys of a session, from one handshake to the next |
 //! | [`path`] | what is measured about one link |
+//! | [`recovery`] | what is sent once more |
 //! | [`scheduler`], [`filter`] | which link carries a packet |
 //! | [`flow`], [`queue`] | which packets belong together; where they wait for a link, and when they are told to slow down |
 //! | [`delay`], [`resequencer`] | how version 1 restores the order at the other end |

@@ -8,7 +8,7 @@ pub use core::time::Duration;
 
 /// A point in time: microseconds since an origin that only the caller knows.
 ///
-/// It never goes backwards within one [`crate::Session`]; the origin may be the start of a
+/// It never goes backwards within one [`crate::Endpoint`]; the origin may be the start of a
 /// simulation or the boot of a machine. 64 bits of microseconds last for 584,000 years.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Instant(u64);

@@ -30,7 +30,7 @@ impl Transmit {
     }
 }
 
-/// The caller's buffer that [`crate::Session::poll_transmit`] writes batches into.
+/// The caller's buffer that [`crate::Endpoint::poll_transmit`] writes batches into.
 #[derive(Debug, Default)]
 pub struct TransmitBuf {
     bytes: Vec<u8>,
