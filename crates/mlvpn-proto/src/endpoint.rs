@@ -36,6 +36,7 @@ use crate::drop::{DropCounts, DropReason};
 use crate::event::{DownReason, Event};
 use crate::id::LinkIndex;
 use crate::ip::is_whole;
+use crate::ip::mss::Clamp;
 use crate::oversize::{Limits, Oversize, Remedy};
 use crate::resequencer::ReorderPolicy;
 use crate::session::{LinkChange, Timer, v1, v2};
@@ -223,7 +224,8 @@ impl Endpoint {
     /// Takes an IP packet (or an Ethernet frame) from the tunnel interface.
     ///
     /// A packet above the MTU is answered with ICMP "packet too big", or sent in fragments where
-    /// IPv4 allows it; nothing is ever truncated.
+    /// IPv4 allows it; nothing is ever truncated. In version 2, the segment size that a SYN announces is
+    /// lowered to what the MTU allows.
     pub fn handle_ip_packet(&mut self, packet: &[u8], now: Instant) {
         if self.is_closed {
             return;
@@ -241,7 +243,14 @@ impl Endpoint {
         };
         let limits = self.limits(slot);
         if !limits.is_above(packet) {
-            self.send(slot, packet, now);
+            match Clamp::find(packet, limits.kind, limits.mtu) {
+                None => self.send(slot, packet, now),
+                Some(clamp) => {
+                    let mut clamped = packet.to_vec();
+                    clamp.apply(&mut clamped);
+                    self.send(slot, &clamped, now);
+                }
+            }
             return;
         }
         match self.oversize.remedy(packet, &limits, now) {
@@ -313,7 +322,10 @@ impl Endpoint {
         if let Some(done) = self.lent.take() {
             self.pool.give(done);
         }
-        if let Some(packet) = self.to_tun.pop_front() {
+        if let Some(mut packet) = self.to_tun.pop_front() {
+            if let Some(clamp) = Clamp::find(&packet, self.config.inner, self.config.mtu) {
+                clamp.apply(&mut packet);
+            }
             self.to_tun_count.count(packet.len());
             return Some(self.lent.insert(packet));
         }

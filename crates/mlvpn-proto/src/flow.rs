@@ -7,8 +7,8 @@ use std::net::IpAddr;
 
 use siphasher::sip::SipHasher13;
 
-use crate::ip::ethernet::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, Frame};
-use crate::ip::{Packet, PacketKind, protocol};
+use crate::ip::ethernet::Frame;
+use crate::ip::{Packet, PacketKind, ip_within, protocol, updated_checksum};
 use crate::wire::v2::Lane;
 
 /// Spreads the flows in the tunnel over the lanes.
@@ -155,15 +155,11 @@ const CE: u8 = 0b11;
 /// Returns whether the packet now says so: `false`, with the bytes untouched, where the transport does
 /// not understand marks or the packet cannot be read.
 pub fn mark_ce(packet: &mut [u8], kind: PacketKind) -> bool {
-    let Some(ip) = ip_packet(packet, kind) else { return false };
+    let Some((start, ip)) = ip_within(packet, kind) else { return false };
     if !Ecn::of(&ip).is_capable() {
         return false;
     }
     let (is_ipv4, header_len) = (ip.is_ipv4(), ip.payload_offset());
-    let start = match kind {
-        PacketKind::Ip => 0,
-        PacketKind::Ethernet => Frame::parse(packet).map_or(0, |frame| frame.header().len()),
-    };
     let header = &mut packet[start..start + header_len];
     if is_ipv4 {
         let before = u16::from_be_bytes([header[0], header[1]]);
@@ -177,28 +173,9 @@ pub fn mark_ce(packet: &mut [u8], kind: PacketKind) -> bool {
     true
 }
 
-/// The Internet checksum `sum` after one of the summed words has changed (RFC 1624, equation 3).
-fn updated_checksum(sum: u16, before: u16, after: u16) -> u16 {
-    let mut total = u32::from(!sum) + u32::from(!before) + u32::from(after);
-    while total > 0xffff {
-        total = (total & 0xffff) + (total >> 16);
-    }
-    !(total as u16)
-}
-
 /// The IP packet that is, or is in, what the tunnel's device gave.
 fn ip_packet(packet: &[u8], kind: PacketKind) -> Option<Packet<'_>> {
-    match kind {
-        PacketKind::Ip => Packet::parse(packet).ok(),
-        PacketKind::Ethernet => {
-            let frame = Frame::parse(packet).ok()?;
-            // Most frames without IP are ARP: not worth an error value.
-            if !matches!(frame.ethertype(), ETHERTYPE_IPV4 | ETHERTYPE_IPV6) {
-                return None;
-            }
-            frame.ip_packet().ok()
-        }
-    }
+    ip_within(packet, kind).map(|(_, ip)| ip)
 }
 
 /// Whether a TCP packet only acknowledges.

@@ -5,6 +5,7 @@
 
 pub mod ethernet;
 pub mod fragment;
+pub mod mss;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -248,6 +249,16 @@ pub fn checksum(parts: &[&[u8]]) -> u16 {
     !(sum as u16)
 }
 
+/// The Internet checksum `sum` after one of the summed words has changed (RFC 1624, equation 3).
+#[must_use]
+pub fn updated_checksum(sum: u16, before: u16, after: u16) -> u16 {
+    let mut total = u32::from(!sum) + u32::from(!before) + u32::from(after);
+    while total > 0xffff {
+        total = (total & 0xffff) + (total >> 16);
+    }
+    !(total as u16)
+}
+
 fn parse_ipv4(bytes: &[u8]) -> Result<Packet<'_>, Malformed> {
     let header = bytes.get(..IPV4_HEADER_LEN).ok_or(Malformed::Truncated)?;
     let header_len = usize::from(header[0] & 0x0f) * 4;
@@ -351,8 +362,6 @@ fn ipv6_address(header: &[u8], offset: usize) -> IpAddr {
     Ipv6Addr::from(octets).into()
 }
 
-#[cfg(test)]
-mod tests;
 /// Source and destination of a packet that [`is_whole`].
 pub(crate) fn addresses(packet: &[u8]) -> Option<(IpAddr, IpAddr)> {
     match packet.first()? >> 4 {
@@ -368,6 +377,21 @@ pub(crate) fn addresses(packet: &[u8]) -> Option<(IpAddr, IpAddr)> {
     }
 }
 
+/// The IP packet that is, or is in, what the tunnel's device gave, and where it begins.
+pub(crate) fn ip_within(packet: &[u8], kind: PacketKind) -> Option<(usize, Packet<'_>)> {
+    match kind {
+        PacketKind::Ip => Some((0, Packet::parse(packet).ok()?)),
+        PacketKind::Ethernet => {
+            let frame = ethernet::Frame::parse(packet).ok()?;
+            // Most frames without IP are ARP: not worth an error value.
+            if !matches!(frame.ethertype(), ethernet::ETHERTYPE_IPV4 | ethernet::ETHERTYPE_IPV6) {
+                return None;
+            }
+            Some((frame.header().len(), frame.ip_packet().ok()?))
+        }
+    }
+}
+
 /// Whether there is at least the header of an IP packet or a frame. An attacker who changes the
 /// unauthenticated type of a control packet turns its few bytes of payload into data.
 pub(crate) fn is_whole(packet: &[u8], kind: PacketKind) -> bool {
@@ -380,3 +404,6 @@ pub(crate) fn is_whole(packet: &[u8], kind: PacketKind) -> bool {
         },
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -148,6 +148,12 @@ fn the_checksum_is_that_of_rfc_1071() {
     assert_eq!(checksum(&[&[0xff, 0x00, 0x01]]), !0x0001);
 }
 
+#[test]
+fn the_checksum_example_of_rfc_1624_holds() {
+    // Section 4: the sum is 0xDD2F, a word changes from 0x5555 to 0x3285, and the new sum is 0x0000.
+    assert_eq!(updated_checksum(0xdd2f, 0x5555, 0x3285), 0x0000);
+}
+
 proptest! {
     #[test]
     fn arbitrary_bytes_never_panic(

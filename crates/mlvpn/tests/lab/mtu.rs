@@ -1,9 +1,11 @@
 //! Nothing is ever fragmented on a link, and whoever sends too much is told.
 
+use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
 use mlvpn_lab::Host;
 use mlvpn_lab::workload::Ping;
+use nix::sys::socket::{getsockopt, sockopt};
 
 use crate::tunnel::{LINK, Plan, SERVER_V4, SERVER_V6, TUN, Tunnel, lab, two_links};
 use crate::wait::wait_for;
@@ -14,6 +16,7 @@ tests![
     in_version_1_the_routing_table_tells_the_mtu,
     a_configured_mtu_is_set,
     senders_of_packets_that_are_too_big_are_told,
+    connections_begin_with_segments_that_fit,
 ];
 
 /// A counter of a host's network stack: `Ip FragCreates`, from its `/proc/net/snmp`.
@@ -110,4 +113,25 @@ fn senders_of_packets_that_are_too_big_are_told() {
     wait_for("an echo by IPv6", || ping.run(client).unwrap().answered() == 1);
     assert!(too_big() >= 2);
     tunnel.move_bytes(200_000);
+}
+
+fn connections_begin_with_segments_that_fit() {
+    let lab = lab(&[("dsl1", LINK)]);
+    let tunnel = Plan::over(&lab).start(&lab);
+    assert_mtu(&tunnel, 1_440);
+    let (client, server) = (&tunnel.client.host, &tunnel.server.host);
+    // Now both hosts announce 1,460 bytes, as those of the networks behind them do.
+    for host in [client, server] {
+        host.configure(TUN, Some(1_500), &[]).unwrap();
+    }
+    let segment = |stream: &TcpStream| getsockopt(stream, sockopt::TcpMaxSeg).unwrap();
+    for address in [SERVER_V4, SERVER_V6] {
+        let listener = server.run(|| TcpListener::bind((address, 5_003)).unwrap()).unwrap();
+        let connect = || TcpStream::connect((address, 5_003)).unwrap();
+        let active = client.run(connect).unwrap();
+        let (passive, _) = listener.accept().unwrap();
+        // Less the headers of IP and TCP and the timestamps in every segment.
+        let fits = if address.is_ipv4() { 1_440 - 20 - 20 - 12 } else { 1_440 - 40 - 20 - 12 };
+        assert_eq!((segment(&active), segment(&passive)), (fits, fits), "{address}");
+    }
 }
