@@ -129,7 +129,7 @@ fn two_lines_carry_more_than_one_and_nothing_is_left_behind() {
     assert!(live.contains("line1 alone") && live.contains("line1 and line2 bonded"), "{live}");
 
     let result: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(result["protocol"], "v1");
+    assert_eq!(result["protocol"], "v2");
     for direction in ["down", "up"] {
         let rate = |phase: &Value| phase[direction]["goodput_mbit"].as_f64().unwrap();
         let alone = result["alone"].as_array().unwrap();

@@ -16,7 +16,7 @@ use super::lines::{Line, Packets};
 use super::live::Live;
 use super::outcome::{Cut, LineFacts, LineRate, Outcome, Phase, PingTimes, Rate};
 use super::rights::Rights;
-use super::tunnel::{INTERFACE, SERVER, Setting, TIMEOUT_S, Tunnel};
+use super::tunnel::{INTERFACE, SERVER, Setting, Tunnel};
 
 const CONGESTION_CONTROL: &str = "cubic";
 /// Rates do not count until TCP has settled: this long, or half of a shorter transfer.
@@ -76,9 +76,8 @@ impl<'a> Bench<'a> {
         let direction = if cuts_upload { Direction::Up } else { Direction::Down };
         let cut = self.cut(live, &all, direction, packets, self.tunnel(&password, &all)?)?;
         Ok(Outcome {
-            protocol: "v1",
+            protocol: "v2",
             congestion_control: CONGESTION_CONTROL,
-            timeout_s: TIMEOUT_S,
             packets,
             transfer_s: self.duration.as_secs_f64(),
             settled_after_s: self.settled().as_secs_f64(),
@@ -106,13 +105,14 @@ impl<'a> Bench<'a> {
             [name] => format!("{name} alone"),
             names => format!("{} bonded", names.join(" and ")),
         };
-        let packets = self.packets()?;
         live.phase(&title);
         let idle = Ping::to(SERVER).count(IDLE_PINGS).interval(IDLE_PING_INTERVAL);
         let idle = idle.run_while(self.lab.client(), || !self.interrupt.is_raised())?;
         self.interrupt.check()?;
         let ping_idle = times(&idle);
         live.note(&format!("ping {:.1} ms", ping_idle.p50_ms));
+        // By now the tunnel has found out what its lines carry, and set its MTU.
+        let packets = self.packets()?;
 
         let plan = |direction| Plan { direction, duration: self.duration, lines };
         let (down, loaded) =

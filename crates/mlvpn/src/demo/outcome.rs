@@ -8,12 +8,10 @@ use super::lines::Packets;
 /// Everything that was measured. Written as JSON it is the output of `--json`.
 #[derive(Debug, Serialize)]
 pub(super) struct Outcome {
-    /// The version of mlvpn's protocol that was spoken: the one of the C program.
+    /// The version of mlvpn's protocol that was spoken.
     pub(super) protocol: &'static str,
     /// Of the TCP connections.
     pub(super) congestion_control: &'static str,
-    /// `timeout =` in both configurations.
-    pub(super) timeout_s: u32,
     pub(super) packets: Packets,
     /// Length of a download or upload.
     pub(super) transfer_s: f64,

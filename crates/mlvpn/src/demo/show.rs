@@ -75,11 +75,8 @@ impl Outcome {
                 mbit(cut.after_mbit),
                 mbit(cut.possible_after_mbit)
             ),
-            format!(
-                "Both ends spoke version 1 of the protocol, the one of the C program, with timeout = \
-                 {}: a silent line is given up after that many seconds.",
-                self.timeout_s
-            ),
+            "Both ends spoke version 2 of the protocol. Neither was told what the lines can carry."
+                .to_owned(),
             "The share is that of TCP's payload in what the headers leave of the lines' rates; pings \
              are the median and the 95th percentile, at full load beside the download."
                 .to_owned(),

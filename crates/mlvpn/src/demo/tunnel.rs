@@ -22,8 +22,6 @@ pub(super) const INTERFACE: &str = "mlvpn0";
 pub(super) const SERVER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 44, 43, 2));
 /// The client inside the tunnel.
 const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 44, 43, 1));
-/// `timeout =` of the configuration, in seconds: the smallest that there is.
-pub(super) const TIMEOUT_S: u32 = 2;
 /// The first line's port at the server.
 const FIRST_PORT: u16 = 5080;
 /// Where each daemon shows its status, inside its host.
@@ -210,14 +208,13 @@ fn config(setting: Setting<'_>, lines: &[&Line], own: IpAddr, peer: IpAddr) -> S
     let (mode, server) = (if is_client { "client" } else { "server" }, setting.lab.server_v4());
     let mut text = format!(
         "[general]\nmode = \"{mode}\"\ntuntap = \"tun\"\ninterface_name = \"{INTERFACE}\"\n\
-         ip4 = \"{own}/30\"\nip4_gateway = \"{peer}\"\npassword = \"{}\"\ntimeout = {TIMEOUT_S}\n\
+         ip4 = \"{own}/30\"\nip4_gateway = \"{peer}\"\npassword = \"{}\"\nprotocol_version = 2\n\
          control_bind_host = \"{}\"\ncontrol_bind_port = {}\n",
         setting.password,
         STATUS.ip(),
         STATUS.port()
     );
     for (port, line) in (FIRST_PORT..).zip(lines) {
-        let bytes_per_second = if is_client { line.up } else { line.down } / 8;
         text.push_str(&format!("\n[{}]\n", line.name));
         if is_client {
             let address = setting.lab.link(&line.name).client_v4();
@@ -227,7 +224,6 @@ fn config(setting: Setting<'_>, lines: &[&Line], own: IpAddr, peer: IpAddr) -> S
         } else {
             text.push_str(&format!("bindhost = \"{server}\"\nbindport = {port}\n"));
         }
-        text.push_str(&format!("bandwidth_upload = {bytes_per_second}\n"));
     }
     text
 }
