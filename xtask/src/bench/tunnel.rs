@@ -4,6 +4,7 @@ use std::fs::{self, Permissions};
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -23,6 +24,8 @@ const INNER: [IpAddr; 2] =
 const INNER_PREFIX: u8 = 30;
 /// mlvpn's device; each end has a namespace of its own.
 const INTERFACE: &str = "tun0";
+/// By when version 2 has found out what a link without delay carries.
+const SIZES_FOUND: Duration = Duration::from_millis(500);
 /// mlvpn's UDP port at the server.
 const PORT: u16 = 5080;
 
@@ -31,18 +34,27 @@ const PORT: u16 = 5080;
 pub(super) enum Carrier {
     /// The link itself.
     Plain,
-    /// mlvpn's protocol version 1.
-    MlvpnV1 {
+    /// mlvpn.
+    Mlvpn {
         /// The program.
         program: PathBuf,
-        /// Without encryption of the payload.
-        is_cleartext: bool,
+        /// What it speaks.
+        protocol: Protocol,
     },
     /// WireGuard's protocol.
     Boringtun {
         /// The program.
         program: PathBuf,
     },
+}
+
+/// What mlvpn speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Protocol {
+    V2,
+    V1,
+    /// Version 1 without encryption of the payload.
+    V1Cleartext,
 }
 
 /// A carrier that works. Dropping it ends its programs.
@@ -65,17 +77,19 @@ enum Ends {
 impl Carrier {
     /// All that can be measured.
     pub(super) fn all(mlvpn: &Path, boringtun: Option<&Path>) -> Vec<Self> {
-        let mlvpn = |is_cleartext| Self::MlvpnV1 { program: mlvpn.to_owned(), is_cleartext };
+        let all = [Protocol::V2, Protocol::V1, Protocol::V1Cleartext];
+        let mlvpn = all.map(|protocol| Self::Mlvpn { program: mlvpn.to_owned(), protocol });
         let boringtun = boringtun.map(|path| Self::Boringtun { program: path.to_owned() });
-        [Self::Plain, mlvpn(false), mlvpn(true)].into_iter().chain(boringtun).collect()
+        [Self::Plain].into_iter().chain(mlvpn).chain(boringtun).collect()
     }
 
     /// What the table calls it.
     pub(super) fn name(&self) -> &'static str {
         match self {
             Self::Plain => "no tunnel",
-            Self::MlvpnV1 { is_cleartext: false, .. } => "mlvpn, v1",
-            Self::MlvpnV1 { is_cleartext: true, .. } => "mlvpn, v1, cleartext_data",
+            Self::Mlvpn { protocol: Protocol::V2, .. } => "mlvpn, v2",
+            Self::Mlvpn { protocol: Protocol::V1, .. } => "mlvpn, v1",
+            Self::Mlvpn { protocol: Protocol::V1Cleartext, .. } => "mlvpn, v1, cleartext_data",
             Self::Boringtun { .. } => "boringtun",
         }
     }
@@ -91,7 +105,7 @@ impl Carrier {
                 let mtu = lab.client().netlink().link_by_name(link.name())?.mtu;
                 Tunnel { server: link.server_end_v4(), mtu, ends: Ends::None }
             }
-            Self::MlvpnV1 { program, is_cleartext } => start_mlvpn(program, *is_cleartext, lab)?,
+            Self::Mlvpn { program, protocol } => start_mlvpn(program, *protocol, lab)?,
             Self::Boringtun { program } => {
                 let (client, server) = boringtun::start(program, lab, INNER)?;
                 let mtu = Some(boringtun::MTU);
@@ -101,7 +115,10 @@ impl Carrier {
             }
         };
         await_answer(lab.client(), tunnel.server).with_context(|| self.name())?;
-        // mlvpn sizes its device when a link comes up.
+        // mlvpn sizes its device when a link comes up, and again when it knows what the link carries.
+        if matches!(self, Self::Mlvpn { protocol: Protocol::V2, .. }) {
+            thread::sleep(SIZES_FOUND);
+        }
         match &tunnel.ends {
             Ends::Mlvpn(..) => {
                 let mtu = lab.server().netlink().link_by_name(INTERFACE)?.mtu;
@@ -135,13 +152,14 @@ impl Tunnel {
     }
 }
 
-fn start_mlvpn(program: &Path, is_cleartext: bool, lab: &Lab) -> Result<Tunnel> {
+fn start_mlvpn(program: &Path, protocol: Protocol, lab: &Lab) -> Result<Tunnel> {
     let link = lab.links().first().context("the lab has a link")?;
     let general = |mode: &str| {
         format!(
             "[general]\nmode = \"{mode}\"\npassword = \"only for a measurement on one machine\"\n\
-             interface_name = \"{INTERFACE}\"\ncleartext_data = {}\n[{}]\n",
-            u8::from(is_cleartext),
+             interface_name = \"{INTERFACE}\"\nprotocol_version = {}\ncleartext_data = {}\n[{}]\n",
+            if protocol == Protocol::V2 { 2 } else { 1 },
+            u8::from(protocol == Protocol::V1Cleartext),
             link.name(),
         )
     };
