@@ -53,7 +53,7 @@ struct Counts {
 pub struct Settled<T> {
     /// Its number.
     pub number: PacketNumber,
-    /// Bytes of UDP payload.
+    /// Bytes on the wire, IP and UDP headers included.
     pub len: u16,
     /// When it was sent.
     pub sent_at: Instant,
@@ -91,7 +91,7 @@ impl<T> Default for Outcome<T> {
 /// Bytes that arrived in a time of the receiver's clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Delivery {
-    /// Bytes of UDP payload.
+    /// Bytes on the wire, IP and UDP headers included.
     pub bytes: u64,
     /// Packets.
     pub packets: u64,

@@ -42,7 +42,7 @@ pub struct Report {
     pub received: ReceivedRuns,
     /// Packets received on the path.
     pub packets: u64,
-    /// Bytes of UDP payload received on the path.
+    /// Bytes received on the path, IP and UDP headers included.
     pub bytes: u64,
     /// Packets that came with ECN-CE.
     pub congestion_marks: u64,
@@ -55,7 +55,7 @@ pub struct Report {
 pub struct Received {
     /// Its number.
     pub number: PacketNumber,
-    /// Bytes of UDP payload.
+    /// Bytes on the wire, IP and UDP headers included.
     pub len: usize,
     /// Difference of send and receive time; none if it bears no time.
     pub transit: Option<Transit>,

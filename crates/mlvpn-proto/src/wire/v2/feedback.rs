@@ -24,7 +24,7 @@ pub struct Feedback {
     pub largest_sent: TruncatedNumber,
     /// Packets received, modulo 2³².
     pub packets: u32,
-    /// Bytes of UDP payload received, modulo 2⁴⁸: higher bits are not sent.
+    /// Bytes received, IP and UDP headers included, modulo 2⁴⁸: higher bits are not sent.
     pub bytes: u64,
     /// The least difference of receive and send time since the last frame, none when no DATA came.
     pub lowest_transit: Option<Transit>,
