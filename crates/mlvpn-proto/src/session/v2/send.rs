@@ -106,14 +106,13 @@ impl Upload {
     /// The next packet that is bound to a path.
     fn take_bound(
         &mut self,
-        path: PathId,
+        view: &PathView,
         only_sparse: bool,
         out: &TransmitBuf,
         now: Instant,
     ) -> Option<Parcel> {
-        let view = self.views.iter().find(|view| view.id == path)?;
         let params = crate::scheduler::earliest::codel_of_one(view);
-        let (_, queue) = self.bound.iter_mut().find(|(of, _)| *of == path)?;
+        let (_, queue) = self.bound.iter_mut().find(|(of, _)| *of == view.id)?;
         let fits = |len: usize| len <= view.max_packet && out.accepts(len + DATA_OVERHEAD);
         let popped = queue.pop(
             |lane| match fits(lane.head.len()) && (lane.is_sparse || !only_sparse) {
@@ -222,7 +221,9 @@ impl Session {
         for step in 0..PathId::COUNT {
             let slot = (self.upload.cursor + step) % PathId::COUNT;
             let Some(path) = self.paths[slot].as_deref() else { continue };
-            if !path.is_ready() || !self.upload.views.iter().any(|view| view.id == path.id) {
+            // What is bound to a path goes over it also when it is left alone otherwise.
+            let is_asked = self.upload.has_bound(path.id) || self.upload.is_chosen(path.id);
+            if !path.is_ready() || !is_asked {
                 continue;
             }
             let route = path.route;
@@ -266,6 +267,7 @@ impl Session {
         let Some(path) = paths[slot].as_deref_mut() else { return };
         let Some(epoch) = epochs.current(now) else { return };
         let has_others = upload.views.len() > 1;
+        let view = path.view(false, now);
         while path.pacer.is_open(now) {
             // What keeps no queue adds next to nothing to what is on the way.
             let only_sparse = path.is_full();
@@ -277,7 +279,7 @@ impl Session {
                     path.counters.resent.count(parcel.bytes.len());
                     parcel
                 }
-                None => match upload.take(path.id, only_sparse, out, shared, now) {
+                None => match upload.take(&view, only_sparse, out, shared, now) {
                     Taken::Packet(parcel) => parcel,
                     Taken::Full => return,
                     Taken::Nothing => {
@@ -420,18 +422,32 @@ enum Taken {
 }
 
 impl Upload {
+    /// Whether the scheduler may choose a path.
+    fn is_chosen(&self, path: PathId) -> bool {
+        self.views.iter().any(|view| view.id == path)
+    }
+
+    /// Whether something waits that is bound to a path.
+    fn has_bound(&self, path: PathId) -> bool {
+        self.bound.iter().any(|(of, queue)| *of == path && !queue.is_empty())
+    }
+
     /// The next packet for a path, with its place in its lane.
     fn take(
         &mut self,
-        path: PathId,
+        view: &PathView,
         only_sparse: bool,
         out: &TransmitBuf,
         shared: &mut Shared<'_>,
         now: Instant,
     ) -> Taken {
-        if let Some(parcel) = self.take_bound(path, only_sparse, out, now) {
+        if let Some(parcel) = self.take_bound(view, only_sparse, out, now) {
             return Taken::Packet(parcel);
         }
+        if !self.is_chosen(view.id) {
+            return Taken::Nothing;
+        }
+        let path = view.id;
         loop {
             let Self { queue, scheduler, views, .. } = self;
             let (mut is_full, mut too_big) = (false, false);
