@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use mlvpn_proto::drop::DropReason;
+use mlvpn_proto::filter::Filter;
 use mlvpn_proto::stats::Version;
-use mlvpn_proto::{Duration, Event, Instant, LinkIndex, PacketKind, Versions};
+use mlvpn_proto::{Duration, Event, FilterRule, Instant, LinkIndex, PacketKind, Versions};
 use mlvpn_sim::link::{Direction, LinkSpec, WanLink};
 use mlvpn_sim::packet::Side;
 use mlvpn_sim::rng::Seed;
@@ -132,6 +133,39 @@ fn a_link_that_is_cut_silently_costs_no_packet_while_the_other_has_room() {
     }
 }
 
+/// All UDP goes over that link as long as it is up.
+fn bound_to(link: usize) -> Vec<FilterRule> {
+    vec![FilterRule {
+        filter: Filter::parse("udp").expect("a filter"),
+        link: format!("link{link}"),
+    }]
+}
+
+#[test]
+fn the_other_link_stays_up_when_one_is_cut_whose_last_packets_were_on_their_way() {
+    // Both fall silent at the end of the one that is cut, and feedback about the other is lost on it.
+    for (delays, cut) in [((5, 5), 0), ((5, 5), 1), ((10, 20), 0), ((20, 10), 1), ((10, 40), 0)] {
+        for (busy, idle) in (950..1_050).step_by(4).flat_map(|ms| [(ms, 0), (ms, 8), (ms, 20)]) {
+            let specs = [LinkSpec::new(20.0, delays.0), LinkSpec::new(20.0, delays.1)];
+            let tunnel = Tunnel::v2(links(&specs)).with(|end| end.filters = bound_to(cut));
+            let mut world = tunnel.start_up(busy);
+            let flow = stream(&mut world, Side::Client);
+            world.run_for(millis(busy));
+            world.stop_udp(flow);
+            world.run_for(millis(idle));
+            world.cut(cut);
+            world.run_for(secs(15));
+            let other = LinkIndex(1 - cut as u16);
+            for side in SIDES {
+                let is_end =
+                    |e: &Event| matches!(e, Event::LinkDown { link, .. } if *link == other);
+                let downs = world.count_events(side, is_end);
+                assert_eq!((downs, world.links_up(side)), (0, 1), "{delays:?} {cut} {busy} {idle}");
+            }
+        }
+    }
+}
+
 #[test]
 fn a_link_comes_back_into_use_within_two_seconds() {
     let mut world = Tunnel::v2(two_links()).start_up(1);
@@ -167,6 +201,31 @@ fn a_flapping_link_does_no_harm() {
     assert_eq!(session_downs(&world), 0);
     world.run_for(secs(40));
     assert_eq!((world.links_up(Side::Client), world.links_up(Side::Server)), (2, 2));
+    world.oracle().assert_clean();
+}
+
+#[test]
+fn what_is_bound_to_a_flapping_link_goes_over_it_while_it_is_left_alone() {
+    let mut world = Tunnel::v2(two_links()).with(|end| end.filters = bound_to(0)).start_up(1);
+    let flow = stream(&mut world, Side::Client);
+    world.run_for(secs(2));
+    // Four times suspect within ten seconds: nothing new is given to it for four seconds.
+    for _ in 0..4 {
+        world.cut(0);
+        world.run_for(millis(700));
+        world.restore(0);
+        world.run_for(millis(900));
+    }
+    let before = carried(&world, 0, Direction::Up);
+    let from = world.now();
+    world.run_for(secs(1));
+    let bytes = carried(&world, 0, Direction::Up) - before;
+    assert!(bytes > 190 * 1_000, "{bytes} bytes in a second");
+    assert!(
+        silence_since(&world, flow, from) < millis(50),
+        "{:?}",
+        silence_since(&world, flow, from)
+    );
     world.oracle().assert_clean();
 }
 

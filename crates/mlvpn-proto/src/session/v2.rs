@@ -387,13 +387,6 @@ impl Session {
         })
     }
 
-    /// The path that answers go over: the one with the shortest round trip.
-    fn fastest(&self) -> Option<PathId> {
-        let is_good = |path: &&Path| path.is_up() && !path.is_blocked;
-        let by_srtt = |path: &&Path| (path.is_backup(), path.srtt());
-        self.paths().filter(is_good).min_by_key(by_srtt).map(|path| path.id)
-    }
-
     /// Does what is due.
     pub(crate) fn handle_timeout(&mut self, shared: &mut Shared<'_>, now: Instant) {
         self.epochs.handle_timeout(now);

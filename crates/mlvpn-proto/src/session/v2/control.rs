@@ -200,18 +200,19 @@ impl Session {
         }
     }
 
-    /// The path for feedback: the fastest that is up. When nothing has come on it for its probe timeout
-    /// while something came elsewhere it may be dead without this end knowing, and feedback goes where
-    /// the peer was heard last.
-    fn carrier(&self) -> Option<PathId> {
-        let Some(fastest) = self.fastest().and_then(|id| self.path(id)) else {
-            return self.paths().find(|path| path.is_usable()).map(|path| path.id);
+    /// The path that answers and feedback go over: the fastest that is up. When nothing has come on it
+    /// for its probe timeout while something came elsewhere it may be dead without this end knowing,
+    /// and they go where the peer was heard last, be that path suspect or not: what is suspect may be
+    /// so only because feedback about it was lost.
+    pub(super) fn carrier(&self) -> Option<PathId> {
+        let open = || self.paths().filter(|path| path.is_usable() && !path.is_blocked);
+        let by_srtt = |path: &&Path| (path.is_backup(), path.srtt());
+        let fastest = open().filter(|path| path.is_up()).min_by_key(by_srtt);
+        let heard_last = open().max_by_key(|path| path.times.received)?;
+        let is_deaf = |path: &Path| {
+            heard_last.times.received > path.times.received.map(|at| at + path.probe_timeout())
         };
-        let up = self.paths().filter(|path| path.is_up() && !path.is_blocked);
-        let heard_last = up.max_by_key(|path| path.times.received)?;
-        let is_deaf = heard_last.times.received
-            > fastest.times.received.map(|at| at + fastest.probe_timeout());
-        Some(if is_deaf { heard_last.id } else { fastest.id })
+        Some(fastest.filter(|path| !is_deaf(path)).unwrap_or(heard_last).id)
     }
 
     /// Feedback about a path that died must not depend on it: while any path is not well, and now and
@@ -219,8 +220,10 @@ impl Session {
     fn second_way(&self, way: PathId) -> Option<PathId> {
         let is_unwell = self.paths().any(|path| path.state == PathState::Suspect);
         let is_turn = self.feedback.sent.is_multiple_of(2);
-        let others = self.paths().filter(|path| path.is_up() && !path.is_blocked && path.id != way);
-        others.min_by_key(|path| path.srtt()).map(|path| path.id).filter(|_| is_unwell || is_turn)
+        let is_other = |path: &&Path| path.is_usable() && !path.is_blocked && path.id != way;
+        let best = |path: &&Path| (!path.is_up(), path.srtt());
+        let others = self.paths().filter(is_other);
+        others.min_by_key(best).map(|path| path.id).filter(|_| is_unwell || is_turn)
     }
 
     fn promised(&self, promise: Promise) -> Frame<'_> {

@@ -253,7 +253,7 @@ impl Session {
             }
             Frame::MtuProbe { probe } => {
                 let frame = Frame::MtuAck { path: id, probe, size: len as u16 };
-                if let Some(way) = self.fastest() {
+                if let Some(way) = self.carrier() {
                     self.push_frame(way, &frame);
                 }
             }
