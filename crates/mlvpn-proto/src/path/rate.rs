@@ -50,21 +50,15 @@ const LEAST_TARGET: Duration = Duration::from_micros(2_500);
 /// packet seems long.
 const MOST_JITTER: Duration = Duration::from_millis(20);
 const MOST_PACKET_TIME: Duration = Duration::from_millis(30);
-/// From this on delays wander so much that a queue may be an illusion; it is one as long as such a share
-/// of what is sent arrives.
-const NOTABLE_WANDER: Duration = Duration::from_millis(3);
-const ARRIVES_WHOLE: core::ops::Range<f64> = 0.9..1.05;
 /// Where delays wander: how long a rate that was reached is remembered, the share of it that is kept to,
 /// how much the estimate grows in a round beside that, and the share of what is sent below which the path
 /// has become slower for certain.
 const PROVEN_FOR: Duration = Duration::from_secs(10);
 const KEPT_OF_PROVEN: f64 = 0.75;
-const GROWTH_WANDERING: f64 = 0.08;
 const OVERLOADED: f64 = 0.75;
 const CERTAIN_AFTER: Duration = Duration::from_millis(300);
 const LEAST_CERTAIN: Duration = Duration::from_millis(30);
 const MOST_CERTAIN: Duration = Duration::from_millis(50);
-const SENT_SPAN: Duration = Duration::from_millis(150);
 /// The queue above which the path is overloaded: twice the target, at least the first of these
 /// when the round trip is below [`SHORT_RTT`], else the second.
 const LEAST_THRESHOLD: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(10));
@@ -134,8 +128,6 @@ pub struct RateController {
     proven: f64,
     /// How long much less has arrived than was sent.
     overloaded_for: Duration,
-    /// What is paced at, smoothed over about the time that what arrives is measured over.
-    sent: f64,
     /// Since when packets wait for the path without a pause, on the receiver's clock.
     limited_since: Option<Instant>,
     /// The first round trip was measured.
@@ -190,7 +182,6 @@ impl RateController {
             last_limited: None,
             proven: 0.0,
             overloaded_for: Duration::ZERO,
-            sent: estimate,
             limited_since: None,
             has_begun: start.is_some(),
         }
@@ -216,8 +207,6 @@ impl RateController {
             return;
         }
         self.limited_since.get_or_insert(sample.received_at);
-        let weight = (step.as_secs_f64() / SENT_SPAN.as_secs_f64()).min(1.0);
-        self.sent += (self.estimate * self.gain - self.sent) * weight;
         self.freshen(now);
         self.on_loss(verdict);
         self.note_queue(sample.received_at);
@@ -464,10 +453,10 @@ impl RateController {
         let Some(delivered) = self.delivered(since) else { return };
         let forgotten = step.as_secs_f64() / PROVEN_FOR.as_secs_f64();
         self.proven = (self.proven * (1.0 - forgotten)).max(delivered);
-        if self.measured.queue.wander() < NOTABLE_WANDER {
+        if !self.measured.queue.wanders() {
             return;
         }
-        let share = delivered / self.sent.max(1.0);
+        let share = self.measured.share(since, self.packet_time()).unwrap_or(1.0);
         self.overloaded_for =
             if share < OVERLOADED { self.overloaded_for + step } else { Duration::ZERO };
         // A queue that is beyond what wanders leaves no doubt.
@@ -475,12 +464,6 @@ impl RateController {
             && share < OVERLOADED;
         if is_certain || self.overloaded_for >= CERTAIN_AFTER.max(self.round() * 2) {
             self.proven = delivered;
-        } else if share >= ARRIVES_WHOLE.start && !self.measured.loss.is_limiting() {
-            let rounds = step.as_secs_f64() / self.round().as_secs_f64();
-            let most = (self.proven * MOST_OVER_DELIVERY).max(self.estimate);
-            let is_calm = self.own_queue() < self.threshold();
-            let growth = if is_calm { GROWTH_WANDERING * rounds } else { 0.0 };
-            self.estimate = (self.estimate * (1.0 + growth)).min(most);
         }
         if self.own_queue() <= self.threshold().min(MOST_CERTAIN).max(LEAST_CERTAIN) {
             self.estimate = self.estimate.max(self.proven * KEPT_OF_PROVEN);
@@ -507,14 +490,6 @@ impl RateController {
         self.estimate = grown.min(most).max(self.estimate);
     }
 
-    /// Whether a queue only seems to stand: delays wander, and just as much arrives as is sent. More
-    /// comes out of a queue that drains, less out of a path that is full.
-    fn is_noise(&self, delivered: f64) -> bool {
-        let wanders = self.measured.queue.wander() >= NOTABLE_WANDER;
-        let share = delivered / self.sent.max(1.0);
-        wanders && delivered < self.estimate && ARRIVES_WHOLE.contains(&share)
-    }
-
     /// While a queue stands, what arrives is what the path carries.
     fn adopt_delivery(&mut self, step: Duration) {
         self.growth = Growth::default();
@@ -522,9 +497,6 @@ impl RateController {
         let limited_since = self.limited_since.unwrap_or_default();
         let since = self.overload.standing_since.unwrap_or_default().max(limited_since);
         let Some(delivered) = self.delivered(since) else { return };
-        if self.is_noise(delivered) {
-            return;
-        }
         if self.state == State::Drain {
             self.estimate = delivered.max(self.overload.trial.map_or(0.0, |trial| trial.least));
         } else {
@@ -565,8 +537,13 @@ impl RateController {
             self.look.expect_fall();
         }
         if self.look.is_due(self.estimate, now) && self.state != State::Drain {
-            let (queue, packet, round) = (self.own_queue(), self.packet_time(), self.round());
-            self.look.begin(queue, packet, round * 2, now);
+            let (queue, packet) = (self.own_queue(), self.packet_time());
+            let (queue, mean) = if self.measured.queue.wanders() {
+                (queue + self.measured.queue.wander() * 2, standing::MEAN_SPAN)
+            } else {
+                (queue, Duration::ZERO)
+            };
+            self.look.begin(queue, packet, self.round() * 2 + mean, now);
             self.measured.queue.begin_look();
         } else {
             self.look.advance(step);

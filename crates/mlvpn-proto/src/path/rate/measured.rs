@@ -2,7 +2,7 @@
 
 use super::delivery::DeliveryWindow;
 use super::loss::{LossTrend, Verdict};
-use super::standing::StandingQueue;
+use super::standing::{MEAN_SPAN, StandingQueue};
 use crate::time::{Duration, Instant};
 
 /// The round trip that is assumed before one was measured.
@@ -26,6 +26,8 @@ pub struct FeedbackSample {
     pub received_bytes: u64,
     /// When the largest packet number arrived, on the receiver's clock.
     pub received_at: Instant,
+    /// When that packet was sent, on ours, if it is known to have arrived.
+    pub sent_at: Option<Instant>,
     /// The lowest receive less send time since the last feedback, in µs; none without data.
     pub lowest_transit: Option<i64>,
     /// The latest round trip, if this feedback brought one.
@@ -66,7 +68,7 @@ impl Measured {
         packet_time: Duration,
         now: Instant,
     ) -> Verdict {
-        self.delivery.on_report(sample.received_at, sample.received_bytes);
+        self.delivery.on_report(sample.received_at, sample.sent_at, sample.received_bytes);
         if let Some(transit) = sample.lowest_transit {
             self.queue.on_report(transit, packet_time, now);
         }
@@ -83,8 +85,19 @@ impl Measured {
 
     /// Bytes per second that arrive, lately or since `since` on the receiver's clock.
     pub(super) fn delivered(&self, since: Instant, packet_time: Duration) -> Option<f64> {
-        let span = RATE_SPAN.max(self.unloaded_rtt()).max(packet_time * SPAN_PACKETS);
-        self.delivered_over(span, since, packet_time)
+        self.delivered_over(self.rate_span(packet_time), since, packet_time)
+    }
+
+    /// What arrives as a share of what was sent to arrive meanwhile, lately or since `since` on the
+    /// receiver's clock.
+    pub(super) fn share(&self, since: Instant, packet_time: Duration) -> Option<f64> {
+        let span = self.rate_span(packet_time);
+        self.delivery.share(span, since, span / 2)
+    }
+
+    fn rate_span(&self, packet_time: Duration) -> Duration {
+        let wandered = if self.queue.wanders() { MEAN_SPAN } else { Duration::ZERO };
+        RATE_SPAN.max(self.unloaded_rtt()).max(packet_time * SPAN_PACKETS).max(wandered)
     }
 
     /// As [`Self::delivered`], over another span.
@@ -94,7 +107,9 @@ impl Measured {
         since: Instant,
         packet_time: Duration,
     ) -> Option<f64> {
-        let least = LEAST_RATE_SPAN.max(packet_time * 3).min(span);
+        // What wanders makes a rate of a short time a matter of chance.
+        let wandered = if self.queue.wanders() { span / 2 } else { Duration::ZERO };
+        let least = LEAST_RATE_SPAN.max(packet_time * 3).max(wandered).min(span);
         self.delivery.rate(span, since, least)
     }
 

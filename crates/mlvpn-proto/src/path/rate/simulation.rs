@@ -242,17 +242,19 @@ impl Simulation {
 
     fn on_feedback(&mut self, index: usize) {
         let (largest, at, bytes, lowest_transit, held) = self.feedbacks[index];
-        let (mut acked, mut lost, mut rtt) = (0, 0, None);
+        let (mut acked, mut lost, mut rtt, mut sent_at) = (0, 0, None, None);
         while self.first_in_flight <= largest {
             let Some((sent, is_acked)) = self.flight.pop_front() else { break };
             self.first_in_flight += 1;
             (acked, lost) = if is_acked { (acked + 1, lost) } else { (acked, lost + 1) };
+            sent_at = Some(Instant::from_micros(sent));
             rtt = Some(Duration::from_micros(self.now - held - sent));
         }
         self.min_rtt = self.min_rtt.into_iter().chain(rtt).min();
         let sample = FeedbackSample {
             received_bytes: bytes,
             received_at: Instant::from_micros(at + CLOCK_OFFSET),
+            sent_at,
             lowest_transit,
             rtt,
             min_rtt: self.min_rtt,

@@ -11,9 +11,11 @@ const BASE_WINDOW: Duration = Duration::from_secs(15);
 const SLOT: Duration = Duration::from_secs(1);
 /// Bounds of the time over which the lowest delay counts as the delay now.
 const RECENT: (Duration, Duration) = (Duration::from_millis(15), Duration::from_millis(40));
-/// The same for delays that wander: this many times what they wander by, and at most so long.
-const WANDERED: u32 = 40;
-const RECENT_WANDERED: Duration = Duration::from_millis(140);
+/// Where delays wander their mean over this time counts instead. The lowest of many is then as far from
+/// the mean as chance had it, and that is not a queue.
+pub(super) const MEAN_SPAN: Duration = Duration::from_millis(300);
+/// The mean of no fewer reports counts.
+const MEAN_REPORTS: usize = 4;
 /// Most of the delay above the base that is accepted as somebody else's.
 const MAX_FOREIGN_MICROS: i64 = 100_000;
 /// Delays wander from one block of this length to the next.
@@ -22,6 +24,8 @@ const BLOCK: Duration = Duration::from_millis(40);
 const WANDER_GAIN: f64 = 1.0 / 16.0;
 const STILL_MICROS: f64 = 500.0;
 const MOST_STILL: Duration = Duration::from_millis(2);
+/// They wander when that is at least the first of these, until it is less than the second.
+const WANDERS_MICROS: (f64, f64) = (3_000.0, 2_000.0);
 /// Gain of the jitter's average.
 const JITTER_GAIN: f64 = 1.0 / 16.0;
 
@@ -30,17 +34,28 @@ const JITTER_GAIN: f64 = 1.0 / 16.0;
 /// All delays are in µs and relative: receive time less send time, on two clocks.
 #[derive(Clone, Debug, Default)]
 pub(super) struct StandingQueue {
-    /// The lowest delay of each slot.
-    slots: VecDeque<(Instant, i64)>,
     recent: VecDeque<(Instant, i64)>,
-    /// What counts as an empty queue because our sending less did not lower it.
-    floor: Option<i64>,
-    /// The lowest delay since a look at the empty network began.
-    lowest_in_look: Option<i64>,
+    /// The lowest delays of short times, and the means of longer ones.
+    lows: Baseline,
+    means: Baseline,
+    averaged: VecDeque<(Instant, i64)>,
     /// The two delays before the latest.
     history: [Option<i64>; 2],
     jitter: f64,
     blocks: Blocks,
+    wanders: bool,
+}
+
+/// A delay, and the least that it was: what it is above that is a queue.
+#[derive(Clone, Debug, Default)]
+struct Baseline {
+    latest: Option<i64>,
+    /// The lowest of each slot.
+    slots: VecDeque<(Instant, i64)>,
+    /// What counts as an empty queue because our sending less did not lower it.
+    floor: Option<i64>,
+    /// The lowest since a look at the empty network began.
+    lowest_in_look: Option<i64>,
 }
 
 /// The lowest delays of blocks of time, and how far one is from the middle of its neighbours.
@@ -56,44 +71,47 @@ impl StandingQueue {
     /// The lowest delay since the last report was `transit` µs; a packet takes `packet_time`.
     pub(super) fn on_report(&mut self, transit: i64, packet_time: Duration, now: Instant) {
         self.on_jitter(transit);
-        self.expire(now);
-        match self.slots.back_mut() {
-            Some((from, lowest)) if now < *from + SLOT => *lowest = (*lowest).min(transit),
-            _ => self.slots.push_back((now, transit)),
-        }
-        self.recent.push_back((now, transit));
         let span = self.recent_span(packet_time);
-        while self.recent.len() > 1 && self.recent[0].0 + span < now {
-            self.recent.pop_front();
+        keep_within(&mut self.recent, transit, span, now);
+        let lowest = self.recent.iter().map(|&(_, transit)| transit).min();
+        self.lows.on_report(lowest.unwrap_or(transit), now);
+        keep_within(&mut self.averaged, transit, MEAN_SPAN.max(packet_time * 12), now);
+        let count = self.averaged.len();
+        if count >= MEAN_REPORTS {
+            let sum: i64 = self.averaged.iter().map(|&(_, transit)| transit).sum();
+            self.means.on_report(sum / count as i64, now);
         }
-        self.lowest_in_look = self.lowest_in_look.map(|lowest| lowest.min(transit));
-        let latest = self.latest().unwrap_or(transit);
         self.blocks.on_report(transit, packet_time, now);
-        self.floor = self.floor.map(|floor| floor.min(latest));
+        let least = if self.wanders { WANDERS_MICROS.1 } else { WANDERS_MICROS.0 };
+        self.wanders = self.blocks.wander >= least && self.means.latest.is_some();
     }
 
     /// Over how long the lowest delay is taken: as long as it takes to see through the jitter, and
     /// to see three packets.
     pub(super) fn recent_span(&self, packet_time: Duration) -> Duration {
         let seen = RECENT.0 + self.jitter() * 8;
-        // What wanders over several reports is seen through only where the lowest of many counts.
-        let wandered = (self.wander() * WANDERED).min(RECENT_WANDERED);
-        seen.min(RECENT.1).max(wandered).max(packet_time * 3)
+        seen.min(RECENT.1).max(packet_time * 3)
     }
 
     /// The queue now, whoever filled it; none before there was a report.
     pub(super) fn total(&self) -> Option<Duration> {
-        Some(micros(self.latest()? - self.base()?))
+        let signal = self.signal();
+        Some(micros(signal.latest? - signal.base()?))
     }
 
     /// The queue now that is ours, as far as is known.
     pub(super) fn own(&self) -> Option<Duration> {
-        Some(micros(self.latest()? - self.accepted()?))
+        let signal = self.signal();
+        Some(micros(signal.latest? - signal.accepted()?))
     }
 
     /// What [`Self::own`] was in the latest report alone: sooner, and with the jitter in it.
     pub(super) fn own_latest(&self) -> Option<Duration> {
-        Some(micros(self.history[1]? - self.accepted()?))
+        if self.wanders {
+            self.own()
+        } else {
+            Some(micros(self.history[1]? - self.lows.accepted()?))
+        }
     }
 
     /// The part of the delay that varies from report to report, without what merely rises or falls.
@@ -107,53 +125,39 @@ impl StandingQueue {
         Duration::from_micros(self.blocks.wander as u64)
     }
 
+    /// Whether that is so much that only means over a longer time tell of a queue.
+    pub(super) fn wanders(&self) -> bool {
+        self.wanders
+    }
+
     /// The queue that stands now is not ours, but for `own` of it: it did not get shorter when we
     /// sent less.
     pub(super) fn accept(&mut self, own: Duration) {
-        if let (Some(latest), Some(base)) = (self.latest(), self.base()) {
-            let floor = latest - own.as_micros() as i64;
-            self.floor = Some(floor.min(base + MAX_FOREIGN_MICROS));
-        }
+        self.lows.accept(own);
+        self.means.accept(own);
     }
 
     /// From now on so little is sent that our queue will be gone.
     pub(super) fn begin_look(&mut self) {
-        self.lowest_in_look = Some(i64::MAX);
+        self.lows.lowest_in_look = Some(i64::MAX);
+        self.means.lowest_in_look = Some(i64::MAX);
     }
 
     /// More is sent again, before the look had its effect.
     pub(super) fn cancel_look(&mut self) {
-        self.lowest_in_look = None;
+        self.lows.lowest_in_look = None;
+        self.means.lowest_in_look = None;
     }
 
     /// Our queue was gone at some time since the look began: what stood even then is not ours.
     /// Returns by how much that is more than what was known not to be.
     pub(super) fn end_look(&mut self) -> Duration {
-        let Some(lowest) = self.lowest_in_look.take().filter(|&lowest| lowest < i64::MAX) else {
-            return Duration::ZERO;
-        };
-        let before = self.accepted().unwrap_or(lowest);
-        self.floor = Some(lowest);
-        micros(lowest - before)
+        let (lows, means) = (self.lows.end_look(), self.means.end_look());
+        if self.wanders { means } else { lows }
     }
 
-    fn accepted(&self) -> Option<i64> {
-        let base = self.base()?;
-        Some(self.floor.map_or(base, |floor| floor.clamp(base, base + MAX_FOREIGN_MICROS)))
-    }
-
-    fn base(&self) -> Option<i64> {
-        self.slots.iter().map(|&(_, lowest)| lowest).min()
-    }
-
-    fn latest(&self) -> Option<i64> {
-        self.recent.iter().map(|&(_, transit)| transit).min()
-    }
-
-    fn expire(&mut self, now: Instant) {
-        while self.slots.front().is_some_and(|&(from, _)| from + BASE_WINDOW < now) {
-            self.slots.pop_front();
-        }
+    fn signal(&self) -> &Baseline {
+        if self.wanders { &self.means } else { &self.lows }
     }
 
     /// The mean distance of a delay from the middle of its neighbours, which a queue that grows
@@ -164,6 +168,54 @@ impl StandingQueue {
             self.jitter += (distance.min(40_000.0) - self.jitter) * JITTER_GAIN;
         }
         self.history = [self.history[1], Some(transit)];
+    }
+}
+
+impl Baseline {
+    fn on_report(&mut self, delay: i64, now: Instant) {
+        while self.slots.front().is_some_and(|&(from, _)| from + BASE_WINDOW < now) {
+            self.slots.pop_front();
+        }
+        match self.slots.back_mut() {
+            Some((from, lowest)) if now < *from + SLOT => *lowest = (*lowest).min(delay),
+            _ => self.slots.push_back((now, delay)),
+        }
+        self.latest = Some(delay);
+        self.lowest_in_look = self.lowest_in_look.map(|lowest| lowest.min(delay));
+        self.floor = self.floor.map(|floor| floor.min(delay));
+    }
+
+    fn base(&self) -> Option<i64> {
+        self.slots.iter().map(|&(_, lowest)| lowest).min()
+    }
+
+    fn accepted(&self) -> Option<i64> {
+        let base = self.base()?;
+        Some(self.floor.map_or(base, |floor| floor.clamp(base, base + MAX_FOREIGN_MICROS)))
+    }
+
+    fn accept(&mut self, own: Duration) {
+        if let (Some(latest), Some(base)) = (self.latest, self.base()) {
+            let floor = latest - own.as_micros() as i64;
+            self.floor = Some(floor.min(base + MAX_FOREIGN_MICROS));
+        }
+    }
+
+    fn end_look(&mut self) -> Duration {
+        let Some(lowest) = self.lowest_in_look.take().filter(|&lowest| lowest < i64::MAX) else {
+            return Duration::ZERO;
+        };
+        let before = self.accepted().unwrap_or(lowest);
+        self.floor = Some(lowest);
+        micros(lowest - before)
+    }
+}
+
+/// Adds a value to those of the last `span`.
+fn keep_within(values: &mut VecDeque<(Instant, i64)>, value: i64, span: Duration, now: Instant) {
+    values.push_back((now, value));
+    while values.len() > 1 && values[0].0 + span < now {
+        values.pop_front();
     }
 }
 

@@ -370,6 +370,7 @@ proptest! {
             let sample = FeedbackSample {
                 received_bytes,
                 received_at,
+                sent_at: has_rtt.then_some(now),
                 lowest_transit: has_transit.then_some(transit),
                 rtt: has_rtt.then(|| Duration::from_micros(rtt)),
                 min_rtt: None,

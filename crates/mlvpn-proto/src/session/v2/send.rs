@@ -558,6 +558,7 @@ impl Path {
         let sample = FeedbackSample {
             received_bytes: report.bytes,
             received_at: Instant::from_micros(report.largest_at_micros),
+            sent_at: outcome.largest_sent_at,
             lowest_transit: transit,
             rtt: outcome.rtt,
             min_rtt: self.rtt.min(),
