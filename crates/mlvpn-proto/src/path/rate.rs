@@ -72,6 +72,8 @@ const CORRECTION_ROUNDS: u32 = 3;
 const CORRECTION: (f64, f64) = (-0.3, 0.05);
 /// In about this time the estimate becomes what arrives while the queue wanted stands.
 const ADOPTION: Duration = Duration::from_millis(100);
+/// The least share of the rate meant that counts as sent.
+const AS_MEANT: f64 = 0.95;
 /// Growth per control round: it begins at the first and doubles each round up to the second while
 /// there is no queue, and every four rounds up to the third while less than the target stands.
 const GROWTH: (f64, f64) = (0.01, 0.15);
@@ -386,7 +388,9 @@ impl RateController {
 
     /// What arrives, over as short a time as tells anything.
     fn delivered_just_now(&self) -> Option<f64> {
-        let span = (self.measured.unloaded_rtt() / 2).max(self.packet_time() * 4);
+        let rtt = self.measured.unloaded_rtt();
+        let is_calm = self.measured.queue.jitter() < startup::NOTABLE_JITTER;
+        let span = if is_calm { rtt / 2 } else { rtt }.max(self.packet_time() * 4);
         self.measured.delivered_over(span, Instant::ZERO, self.packet_time())
     }
 
@@ -403,8 +407,11 @@ impl RateController {
         self.gain = 1.0;
         let rtt = self.measured.unloaded_rtt();
         let delivered = self.delivered_just_now();
-        let queue = self.measured.queue.own_latest().unwrap_or_default();
         let round = rtt + self.measured.feedback_interval();
+        let queue = self.measured.queue.own_latest().unwrap_or_default();
+        let share = self.measured.share_over(round, Instant::ZERO);
+        let jitter = self.measured.queue.jitter();
+        let queue = startup.certain_queue(queue, jitter, share, round, now);
         if startup.is_full(delivered, (queue, self.threshold()), round, now) {
             self.estimate = delivered.unwrap_or(self.estimate / 2.0).min(self.estimate);
             self.startup = None;
@@ -499,11 +506,18 @@ impl RateController {
         let Some(delivered) = self.delivered(since) else { return };
         if self.state == State::Drain {
             self.estimate = delivered.max(self.overload.trial.map_or(0.0, |trial| trial.least));
-        } else {
+        } else if self.sent_as_meant(delivered, since) {
             let weight = (step.as_secs_f64() / ADOPTION.as_secs_f64()).min(1.0);
             let carried = self.measured.loss.before_usual(delivered);
             self.estimate += (carried - self.estimate) * weight;
         }
+    }
+
+    /// Whether as much was sent of late as was meant to be. Feedback that is lost or late holds it back,
+    /// and then less arrives for no fault of the path.
+    fn sent_as_meant(&self, delivered: f64, since: Instant) -> bool {
+        let share = self.measured.share(since, self.packet_time()).unwrap_or(1.0);
+        delivered >= share * AS_MEANT * self.estimate * self.gain
     }
 
     fn try_whose_queue(&mut self, now: Instant) {

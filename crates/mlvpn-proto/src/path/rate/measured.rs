@@ -91,7 +91,11 @@ impl Measured {
     /// What arrives as a share of what was sent to arrive meanwhile, lately or since `since` on the
     /// receiver's clock.
     pub(super) fn share(&self, since: Instant, packet_time: Duration) -> Option<f64> {
-        let span = self.rate_span(packet_time);
+        self.share_over(self.rate_span(packet_time), since)
+    }
+
+    /// As [`Self::share`], over another span.
+    pub(super) fn share_over(&self, span: Duration, since: Instant) -> Option<f64> {
         self.delivery.share(span, since, span / 2)
     }
 

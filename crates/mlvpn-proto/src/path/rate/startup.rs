@@ -8,6 +8,10 @@ const FLAT_ROUNDS: u32 = 3;
 const FULL_GROWTH: f64 = 1.25;
 /// Reports with a queue after which the path is full, unless one tells of twice the queue.
 const REPORTS_OVER: u32 = 2;
+/// With this much jitter a queue may be an illusion. If it is none, less than this share of what is sent
+/// arrives, for half a round: a path that is sent on twice as fast as it carries delivers a half.
+pub(super) const NOTABLE_JITTER: Duration = Duration::from_millis(1);
+const ARRIVES_WHOLE: f64 = 0.75;
 
 /// The end of STARTUP: a queue, or what arrives does not grow any more.
 #[derive(Clone, Copy, Debug, Default)]
@@ -16,10 +20,29 @@ pub(super) struct Startup {
     best: f64,
     flat_rounds: u32,
     reports_over: u32,
+    /// When all that was sent arrived last.
+    whole_at: Instant,
     round_ends: Instant,
 }
 
 impl Startup {
+    /// The queue that stands for certain, given the one in the latest report. With jitter it may be an
+    /// illusion, and then all that is sent arrives: `share` of it did in the last `round`.
+    pub(super) fn certain_queue(
+        &mut self,
+        queue: Duration,
+        jitter: Duration,
+        share: Option<f64>,
+        round: Duration,
+        now: Instant,
+    ) -> Duration {
+        if share.is_none_or(|share| share > ARRIVES_WHOLE) {
+            self.whole_at = now;
+        }
+        let is_illusion = jitter >= NOTABLE_JITTER && now < self.whole_at + round / 2;
+        if is_illusion { Duration::ZERO } else { queue }
+    }
+
     /// Whether the path is full, given what arrives, the queue in the latest report, the queue that
     /// is too much, and how long it takes until more sent is more arrived.
     pub(super) fn is_full(
@@ -60,6 +83,21 @@ mod tests {
         assert!(!is_full(11));
         assert!(is_full(11));
         assert!(is_full(21));
+    }
+
+    #[test]
+    fn jitter_is_not_a_queue_while_all_arrives() {
+        let mut startup = Startup::default();
+        let mut queue = |ms: u64, share| {
+            let at = Instant::from_millis(100 + ms);
+            startup.certain_queue(MS * 25, MS * 3, Some(share), MS * 50, at)
+        };
+        let seen = [(0, 1.0), (10, 0.7), (20, 0.8), (30, 0.6), (44, 0.6), (45, 0.6)];
+        let certain = seen.map(|(ms, share)| queue(ms, share) > Duration::ZERO);
+        assert_eq!(certain, [false, false, false, false, false, true]);
+        let calm =
+            startup.certain_queue(MS * 25, Duration::ZERO, Some(1.0), MS * 50, Instant::ZERO);
+        assert_eq!(calm, MS * 25);
     }
 
     #[test]
