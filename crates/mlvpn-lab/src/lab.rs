@@ -79,7 +79,9 @@ impl LabBuilder {
     }
 
     /// Gives the devices of the link added last another MTU than the link has: when it is larger, the
-    /// link is a black hole for large packets.
+    /// link is a black hole for large packets, which vanish without an ICMP message. With the MTU of a
+    /// link as `mtu=1400/1500` (down/up) the directions differ. [`LabLink::set_spec`] makes a black hole
+    /// of a link that was none.
     #[must_use]
     pub fn device_mtu(mut self, mtu: u32) -> Self {
         if let Some(link) = self.links.last_mut() {

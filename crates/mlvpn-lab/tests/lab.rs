@@ -164,6 +164,27 @@ fn devices_have_the_mtu_of_the_link_unless_it_is_to_be_a_black_hole() {
 }
 
 #[test]
+fn a_black_hole_may_be_in_one_direction_and_come_later() {
+    let lab = Lab::builder().link("hole", "down=20,mtu=1400/1500".parse().unwrap());
+    let lab = lab.device_mtu(1500).build().unwrap();
+    let stream = |from: &Host, to: &Host, address| {
+        let stream = DatagramStream::new(from, to, address).size(1_472).rate(1_000_000);
+        stream.duration(Duration::from_millis(100)).run().unwrap()
+    };
+    let (client, server, link) = (lab.client(), lab.server(), lab.link("hole"));
+    let too_big = || (link.traffic().unwrap().down.too_big, link.traffic().unwrap().up.too_big);
+    let up = stream(client, server, link.server_end_v4());
+    assert_eq!((up.lost(), too_big()), (0, (0, 0)), "{up:?}");
+    let down = stream(server, client, link.client_v4());
+    assert_eq!((down.received, down.refused, too_big()), (0, 0, (down.sent, 0)), "{down:?}");
+    link.set_spec(&"down=20,mtu=1500/1400".parse().unwrap()).unwrap();
+    let down_later = stream(server, client, link.client_v4());
+    let up_later = stream(client, server, link.server_end_v4());
+    assert_eq!((down_later.lost(), up_later.received), (0, 0));
+    assert_eq!(too_big(), (down.sent, up_later.sent));
+}
+
+#[test]
 fn every_datagram_is_accounted_for() {
     let spec = LinkSpec::new(20.0, 10).with_loss(0.2).with_jitter_ms(2);
     let lab = Lab::builder().link("lossy", WanLink::symmetric(spec)).seed(5).build().unwrap();

@@ -243,7 +243,8 @@ impl Endpoint {
         };
         let limits = self.limits(slot);
         if !limits.is_above(packet) {
-            match Clamp::find(packet, limits.kind, limits.mtu) {
+            let mtu = self.links.segment_mtu(limits.mtu, limits.kind);
+            match Clamp::find(packet, limits.kind, mtu) {
                 None => self.send(slot, packet, now),
                 Some(clamp) => {
                     let mut clamped = packet.to_vec();
@@ -323,7 +324,8 @@ impl Endpoint {
             self.pool.give(done);
         }
         if let Some(mut packet) = self.to_tun.pop_front() {
-            if let Some(clamp) = Clamp::find(&packet, self.config.inner, self.config.mtu) {
+            let mtu = self.links.segment_mtu(self.config.mtu, self.config.inner);
+            if let Some(clamp) = Clamp::find(&packet, self.config.inner, mtu) {
                 clamp.apply(&mut packet);
             }
             self.to_tun_count.count(packet.len());

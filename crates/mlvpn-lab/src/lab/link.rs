@@ -91,7 +91,8 @@ impl LabLink {
         self.v6(1)
     }
 
-    /// Gives the link new properties, which also hold for what is queued; the devices keep their MTU.
+    /// Gives the link new properties, which also hold for what is queued. The devices keep their MTU:
+    /// with a smaller one than that the link becomes a black hole for large packets.
     ///
     /// # Errors
     /// When it is a cable.

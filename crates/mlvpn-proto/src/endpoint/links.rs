@@ -6,6 +6,8 @@ use super::Endpoint;
 use crate::config::{LinkConfig, Role, Versions};
 use crate::event::{DownReason, Event};
 use crate::id::{LinkIndex, PathId};
+use crate::ip::PacketKind;
+use crate::ip::ethernet::HEADER_LEN as ETHERNET_HEADER_LEN;
 use crate::session::v2::path::{Path, PathState};
 use crate::session::v2::{self, Move, PathTerms};
 use crate::session::{LinkChange, v1};
@@ -161,6 +163,16 @@ impl Links {
         let missing = self.iter().filter_map(|(_, link)| link.missing_since).min();
         let rise = self.mtu.higher_since.map(|since| since + MTU_RISES_AFTER);
         [missing.map(|since| since + GRACE), rise].into_iter().flatten().min()
+    }
+
+    /// The largest IP packet that TCP is to make `[Z6]`: the MTU of the interface, or what every path in
+    /// use carries where IPv6 keeps the interface's above that.
+    pub(super) fn segment_mtu(&self, interface: u16, kind: PacketKind) -> u16 {
+        let header = match kind {
+            PacketKind::Ip => 0,
+            PacketKind::Ethernet => ETHERNET_HEADER_LEN as u16,
+        };
+        self.mtu.told.map_or(interface, |carried| interface.min(carried.saturating_sub(header)))
     }
 
     pub(super) fn up(&self) -> usize {
@@ -320,5 +332,22 @@ impl Endpoint {
             *report = MtuReport { told: Some(smallest.packet), higher_since: None };
             self.events.push_back(Event::TunnelMtu { mtu: smallest.packet });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn segments_fit_every_path_though_the_interface_takes_more() {
+        let measured =
+            |told| Links { mtu: MtuReport { told, ..MtuReport::default() }, ..Links::default() };
+        let (ip, ethernet) = (PacketKind::Ip, PacketKind::Ethernet);
+        assert_eq!(measured(None).segment_mtu(1_280, ip), 1_280);
+        assert_eq!(measured(Some(1_220)).segment_mtu(1_280, ip), 1_220);
+        assert_eq!(measured(Some(1_440)).segment_mtu(1_400, ip), 1_400);
+        assert_eq!(measured(Some(1_220)).segment_mtu(1_280, ethernet), 1_206);
+        assert_eq!(measured(Some(1_440)).segment_mtu(1_426, ethernet), 1_426);
     }
 }

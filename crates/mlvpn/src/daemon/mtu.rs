@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use mlvpn_io::udp::route_mtu;
+use mlvpn_proto::stats::Version;
 use mlvpn_proto::{PacketKind, SessionConfig};
 use tokio::time::Instant;
 use tracing::{debug, warn};
@@ -26,6 +27,8 @@ pub(super) struct MtuPlan {
     links: BTreeMap<String, LinkMtu>,
     /// The largest packet of the tunnel that version 2 found to arrive over all paths.
     measured: Option<u16>,
+    /// The version that is spoken, once there is one.
+    version: Option<Version>,
 }
 
 /// What is known about one link, in bytes.
@@ -59,7 +62,14 @@ impl MtuPlan {
 
     /// A new session measures anew, and may speak another version.
     pub(super) fn forget_measured(&mut self) {
-        self.measured = None;
+        (self.measured, self.version) = (None, None);
+    }
+
+    /// Learns which version is spoken; whether that is news.
+    pub(super) fn on_version(&mut self, version: Option<Version>) -> bool {
+        let is_news = version.is_some() && version != self.version;
+        self.version = version.or(self.version);
+        is_news
     }
 
     /// Learns what the network said about datagrams to a link's peer.
@@ -105,6 +115,7 @@ impl MtuPlan {
         let limit = SessionConfig::max_mtu(packet_kind(config), config.general.cleartext_data);
         let largest = (smallest.min(u32::from(limit))) as u16;
         match config.general.interface.mtu {
+            None if u32::from(largest) < SMALLEST && self.keeps_ip6(config) => SMALLEST as u16,
             None if u32::from(largest) < SMALLEST => {
                 warn!(mtu = largest, "a link is so small that IPv6 does not fit into the tunnel");
                 largest
@@ -123,6 +134,13 @@ impl MtuPlan {
         }
     }
 
+    /// Whether the interface keeps what IPv6 needs, since version 2 sends what one link does not carry
+    /// over the others. A system takes the IPv6 addresses of an interface with less away, and they do
+    /// not come back by themselves.
+    fn keeps_ip6(&self, config: &Config) -> bool {
+        has_ip6(config) && config.general.speaks_v2() && self.version != Some(Version::V1)
+    }
+
     fn set(&mut self, link: &str, mtu: u32, remote: SocketAddr) {
         let former = self.links.get(link).filter(|known| known.remote == remote);
         let reported = former.and_then(|known| known.reported);
@@ -133,10 +151,13 @@ impl MtuPlan {
 /// What is measured counts, but IPv6 in the tunnel needs its least.
 fn measured_mtu(measured: u16, config: &Config) -> u16 {
     let ethernet = if packet_kind(config) == PacketKind::Ethernet { 14 } else { 0 };
-    let has_ip6 = config.general.addresses.ip6.is_some();
     let largest = measured.saturating_sub(ethernet);
-    let largest = if has_ip6 { largest.max(SMALLEST as u16) } else { largest };
+    let largest = if has_ip6(config) { largest.max(SMALLEST as u16) } else { largest };
     config.general.interface.mtu.map_or(largest, |mtu| mtu.min(largest))
+}
+
+fn has_ip6(config: &Config) -> bool {
+    config.general.addresses.ip6.is_some()
 }
 
 impl LinkMtu {
@@ -196,6 +217,20 @@ mod tests {
         assert_eq!(plan.tunnel_mtu(&config("protocol_version = 1")), 1_428);
         plan.forget_measured();
         assert_eq!(plan.tunnel_mtu(&config("")), 1_428);
+    }
+
+    #[test]
+    fn ipv6_keeps_its_least_before_and_after_it_is_measured_unless_version_1_is_spoken() {
+        let mut plan = plan(&[("a", 1_500, "192.0.2.1:1"), ("b", 1_280, "192.0.2.1:2")]);
+        let ip6 = config("ip6 = \"fd00::1/64\"");
+        assert_eq!((plan.tunnel_mtu(&ip6), plan.tunnel_mtu(&config(""))), (1_280, 1_208));
+        assert!(plan.on_version(Some(Version::V1)));
+        assert_eq!(plan.tunnel_mtu(&ip6), 1_208, "its packets go over every link");
+        assert!(plan.on_version(Some(Version::V2)));
+        assert!(!plan.on_version(Some(Version::V2)) && !plan.on_version(None), "no news");
+        assert_eq!(plan.tunnel_mtu(&ip6), 1_280);
+        plan.on_measured(1_220);
+        assert_eq!((plan.tunnel_mtu(&ip6), plan.tunnel_mtu(&config(""))), (1_280, 1_220));
     }
 
     #[test]

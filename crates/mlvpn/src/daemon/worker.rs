@@ -4,6 +4,7 @@
 //! the data thread reports, serves the status, and asks the privileged process for what it may
 //! not do itself.
 
+mod mtu;
 mod status;
 
 use std::collections::BTreeMap;
@@ -262,6 +263,7 @@ impl Worker {
             }
             Report::Stats(stats) => {
                 status::log_numbers(&stats.session);
+                self.note_version(stats.session.version);
                 self.board.publish(&self.config, &self.links, &stats);
             }
             Report::Ended(_) => unreachable!("handled by the caller"),
@@ -429,34 +431,6 @@ impl Worker {
             self.add_link(link);
         }
         Ok(())
-    }
-
-    fn learn_mtu(&mut self, link: &str, remote: Option<SocketAddr>) {
-        if let (Some(control), Some(remote)) = (self.links.get(link), remote)
-            && let Some(endpoints) = control.endpoints
-        {
-            self.mtu.on_remote(&control.config, endpoints.bind, remote);
-            self.apply_mtu();
-        }
-    }
-
-    /// Asks the routing table again where a report has become too old.
-    fn expire_mtu(&mut self) {
-        for (link, remote) in self.mtu.expire(Instant::now()) {
-            self.learn_mtu(&link, Some(remote));
-        }
-        self.apply_mtu();
-    }
-
-    fn apply_mtu(&mut self) {
-        let mtu = self.mtu.tunnel_mtu(&self.config);
-        if mtu != self.current_mtu {
-            info!(mtu, before = self.current_mtu, "the tunnel's MTU changes");
-            self.current_mtu = mtu;
-            self.data.send(Command::SetMtu(mtu));
-            self.board.set_mtu(mtu);
-            self.tell(&ToPrivileged::SetMtu { mtu });
-        }
     }
 
     fn hook(&self, event: HookEvent, link: Option<&str>) {
