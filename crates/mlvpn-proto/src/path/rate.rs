@@ -205,6 +205,7 @@ impl RateController {
         }
         if !sample.is_limited {
             self.limited_since = None;
+            self.start_up(false, now);
             self.on_not_limited();
             return;
         }
@@ -212,9 +213,7 @@ impl RateController {
         self.freshen(now);
         self.on_loss(verdict);
         self.note_queue(sample.received_at);
-        if self.startup.is_some() {
-            self.start_up(now);
-        }
+        self.start_up(true, now);
         if self.startup.is_none() {
             self.follow_queue(step, now);
         }
@@ -324,7 +323,8 @@ impl RateController {
             self.estimate = self.estimate.max(delivered * lead).min(self.limit);
         }
         self.state = State::NotLimited;
-        self.gain = 1.0;
+        // What stands in the network is drained all the same.
+        self.gain = if self.is_over() { self.correction(0.0) } else { 1.0 };
         self.growth.free_since = None;
         self.overload = Overload { before_loss: self.overload.before_loss, ..Overload::default() };
         self.look.cancel();
@@ -401,26 +401,26 @@ impl RateController {
         self.estimate = self.estimate.max(first).min(self.limit);
     }
 
-    fn start_up(&mut self, now: Instant) {
+    /// STARTUP, if it is not over: whether the path is full, and how fast it is sent on if not.
+    fn start_up(&mut self, is_limited: bool, now: Instant) {
         let Some(mut startup) = self.startup else { return };
         self.state = State::Startup;
         self.gain = 1.0;
-        let rtt = self.measured.unloaded_rtt();
         let delivered = self.delivered_just_now();
-        let round = rtt + self.measured.feedback_interval();
+        let round = self.measured.unloaded_rtt() + self.measured.feedback_interval();
         let queue = self.measured.queue.own_latest().unwrap_or_default();
         let share = self.measured.share_over(round, Instant::ZERO);
         let jitter = self.measured.queue.jitter();
         let queue = startup.certain_queue(queue, jitter, share, round, now);
-        if startup.is_full(delivered, (queue, self.threshold()), round, now) {
+        let is_full = if is_limited {
+            startup.is_full(delivered, (queue, self.threshold()), round, now)
+        } else {
+            startup.has_queue(queue, self.threshold())
+        };
+        self.startup = (!is_full).then_some(startup);
+        if is_full {
             self.estimate = delivered.unwrap_or(self.estimate / 2.0).min(self.estimate);
-            self.startup = None;
-            return;
-        }
-        self.startup = Some(startup);
-        if let Some(delivered) = delivered
-            && queue <= self.target()
-        {
+        } else if let Some(delivered) = delivered.filter(|_| is_limited && queue <= self.target()) {
             self.estimate = self.estimate.max(delivered * MOST_OVER_DELIVERY_STARTUP);
         }
     }
@@ -447,10 +447,15 @@ impl RateController {
             self.overload.trial = None;
         }
         self.keep_what_was_proven(step);
-        let off = target.as_secs_f64() - self.own_queue().as_secs_f64();
-        let within = (self.round() * CORRECTION_ROUNDS).as_secs_f64();
         let most = if self.measured.loss.is_limiting() { 0.0 } else { CORRECTION.1 };
-        self.gain = 1.0 + (off / within).clamp(CORRECTION.0, most);
+        self.gain = self.correction(most);
+    }
+
+    /// The gain that brings the queue to its target in some rounds; at most 1 and `most`.
+    fn correction(&self, most: f64) -> f64 {
+        let off = self.target().as_secs_f64() - self.own_queue().as_secs_f64();
+        let within = (self.round() * CORRECTION_ROUNDS).as_secs_f64();
+        1.0 + (off / within).clamp(CORRECTION.0, most)
     }
 
     /// Where delays wander, what they say of a queue is not to be trusted far: a rate at which packets

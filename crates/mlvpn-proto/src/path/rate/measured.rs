@@ -58,7 +58,9 @@ pub(super) struct Measured {
 impl Measured {
     /// A report came so long after the one before.
     pub(super) fn on_interval(&mut self, interval: Duration) {
-        self.interval = (self.interval * 7 + interval.min(LONGEST_INTERVAL)) / 8;
+        if interval <= LONGEST_INTERVAL {
+            self.interval = (self.interval * 7 + interval) / 8;
+        }
     }
 
     /// Takes a feedback into account; a packet takes `packet_time`. Tells what the losses mean.

@@ -60,10 +60,14 @@ impl Startup {
             self.flat_rounds = if is_flat { self.flat_rounds + 1 } else { 0 };
             self.best = self.best.max(delivered);
         }
+        self.has_queue(queue, threshold) || self.flat_rounds >= FLAT_ROUNDS
+    }
+
+    /// Whether the queue tells that the path is full, which it does even when it was not given all that it
+    /// might have taken.
+    pub(super) fn has_queue(&mut self, queue: Duration, threshold: Duration) -> bool {
         self.reports_over = if queue > threshold { self.reports_over + 1 } else { 0 };
-        self.flat_rounds >= FLAT_ROUNDS
-            || self.reports_over >= REPORTS_OVER
-            || queue > threshold * 2
+        self.reports_over >= REPORTS_OVER || queue > threshold * 2
     }
 }
 
