@@ -31,7 +31,7 @@ use rand_chacha::ChaCha12Rng;
 use rand_core::{Rng as _, SeedableRng as _};
 
 use crate::buffer::Pool;
-use crate::config::{EndpointConfig, FilterRule, LinkConfig, Role, SessionConfig, Versions};
+use crate::config::{EndpointConfig, FilterRule, LinkConfig, Role, Versions};
 use crate::drop::{DropCounts, DropReason};
 use crate::event::{DownReason, Event};
 use crate::id::LinkIndex;
@@ -39,6 +39,7 @@ use crate::ip::is_whole;
 use crate::ip::mss::Clamp;
 use crate::oversize::{Limits, Oversize, Remedy};
 use crate::resequencer::ReorderPolicy;
+use crate::session::v1::config::SessionConfig;
 use crate::session::{LinkChange, Timer, v1, v2};
 use crate::stats::Traffic;
 use crate::time::Instant;
@@ -89,11 +90,12 @@ impl Endpoint {
     /// An endpoint without links. `seed` must be unpredictable and never used twice: keys, and in
     /// version 1 nonces, come from it.
     #[must_use]
-    pub fn new(config: EndpointConfig, seed: [u8; 32], now: Instant) -> Self {
+    pub fn new(config: EndpointConfig, seed: [u8; 32]) -> Self {
         let mut rng = ChaCha12Rng::from_seed(seed);
         let mut v1_seed = [0; 32];
         rng.fill_bytes(&mut v1_seed);
-        let v1 = config.v1().map(|session| v1::Session::new(session, v1_seed, now));
+        let v1_config = SessionConfig::of_endpoint(&config);
+        let v1 = v1_config.map(|config| v1::Session::new(config, v1_seed));
         let speaks_v2 = config.versions != Versions::V1 && config.credentials.is_some();
         let is = |role| speaks_v2 && config.role == role;
         Self {
@@ -443,23 +445,5 @@ impl Endpoint {
     fn settle(&mut self, now: Instant) {
         self.sessions.reap(&mut self.links);
         self.reconcile(now);
-    }
-}
-
-impl EndpointConfig {
-    /// The settings of version 1, if it may be spoken.
-    fn v1(&self) -> Option<SessionConfig> {
-        let key = self.v1_key.clone().filter(|_| self.versions != Versions::V2)?;
-        Some(SessionConfig {
-            role: self.role,
-            inner: self.inner,
-            key,
-            cleartext_data: self.cleartext_data,
-            reorder: self.reorder,
-            mtu: self.mtu,
-            local_ip4: self.local_ip4,
-            local_ip6: self.local_ip6,
-            filters: self.filters.clone(),
-        })
     }
 }

@@ -1,6 +1,6 @@
 //! A session: the association with one peer over all links, in either version of the protocol.
 
-pub mod v1;
+pub(crate) mod v1;
 pub(crate) mod v2;
 
 use crate::id::LinkIndex;

@@ -11,7 +11,7 @@ use mlvpn_proto::resequencer::MAX_PACKETS;
 use mlvpn_proto::wire::v1::{Datagram, HEADER_LEN, Header, Kind, MAX_DATAGRAM};
 use mlvpn_proto::{
     Duration, Endpoint, EndpointConfig, Event, FilterRule, Instant, LinkChange, LinkConfig,
-    LinkIndex, PacketKind, ReorderPolicy, Role, SessionConfig, TransmitBuf,
+    LinkIndex, PacketKind, ReorderPolicy, Role, TransmitBuf, Versions,
 };
 
 use crate::input::Input;
@@ -61,20 +61,18 @@ impl Run {
         let flags = input.byte();
         let key = Key::from_password(b"fuzz");
         let is_clear = flags & 2 != 0;
-        let config = SessionConfig {
-            role: if flags & 1 == 0 { Role::Client } else { Role::Server },
+        let role = if flags & 1 == 0 { Role::Client } else { Role::Server };
+        let config = EndpointConfig {
+            versions: Versions::V1,
             inner: if flags & 4 == 0 { PacketKind::Ip } else { PacketKind::Ethernet },
-            key: key.clone(),
+            v1_key: Some(key.clone()),
             cleartext_data: is_clear,
             reorder: reorder(flags >> 3),
-            mtu: 1_400,
-            local_ip4: None,
-            local_ip6: None,
-            filters: Vec::new(),
+            ..EndpointConfig::new(role, 1_400)
         };
         let now = Instant::from_secs(60);
         let mut run = Self {
-            session: Endpoint::new(EndpointConfig::v1_only(config), [flags; 32], now),
+            session: Endpoint::new(config, [flags; 32]),
             key,
             is_clear,
             now,

@@ -15,7 +15,7 @@ use mlvpn_proto::lanes::{MAX_BYTES, MAX_PACKETS};
 use mlvpn_proto::wire::v2::{DatagramKind, HEADER_LEN, TAG_LEN};
 use mlvpn_proto::{
     Duration, Endpoint, EndpointConfig, Event, Instant, LinkChange, LinkConfig, LinkIndex,
-    PacketKind, ReorderPolicy, Role, TransmitBuf, Versions,
+    PacketKind, Role, TransmitBuf, Versions,
 };
 use rand_chacha::ChaCha12Rng;
 use rand_core::{Rng as _, SeedableRng as _};
@@ -73,23 +73,16 @@ impl Run {
     fn new(flags: u8) -> Self {
         let role = if flags & 1 == 0 { Role::Client } else { Role::Server };
         let config = EndpointConfig {
-            role,
             versions: Versions::V2,
             inner: if flags & 2 == 0 { PacketKind::Ip } else { PacketKind::Ethernet },
-            v1_key: None,
             credentials: Some(credentials()),
-            routes: Vec::new(),
             cleartext_data: flags & 4 != 0,
-            reorder: ReorderPolicy::Adaptive,
-            mtu: 1_400,
-            local_ip4: None,
-            local_ip6: None,
-            filters: Vec::new(),
             unix_micros: 1,
             software: "fuzzed".to_owned(),
+            ..EndpointConfig::new(role, 1_400)
         };
         let now = Instant::from_secs(60);
-        let mut endpoint = Endpoint::new(config, [flags; 32], now);
+        let mut endpoint = Endpoint::new(config, [flags; 32]);
         for slot in 0..LINKS {
             let link = endpoint.add_link(link_config(role, slot, flags), now);
             endpoint.handle_link_change(link, LinkChange::Opened, now);

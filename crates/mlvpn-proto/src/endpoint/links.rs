@@ -287,7 +287,6 @@ impl Endpoint {
         while let Some(event) = self.v1.as_mut().and_then(v1::Session::poll_event) {
             match event {
                 // What is up is worked out from both versions.
-                Event::LinkUp { .. } | Event::SessionUp | Event::SessionDown => {}
                 Event::LinkDown { link, reason } => self.links.explain(link, reason),
                 event => self.events.push_back(event),
             }

@@ -36,7 +36,10 @@ impl Endpoint {
         links.retain(|stats| self.links.get(stats.link).is_some());
         links.sort_by_key(|stats| stats.link);
         SessionStats {
-            version: self.version(),
+            version: match self.sessions.is_empty() {
+                true => v1.as_ref().and_then(|v1| v1.version),
+                false => Some(Version::V2),
+            },
             from_tun,
             to_tun,
             drops,
@@ -50,15 +53,6 @@ impl Endpoint {
     #[must_use]
     pub fn pending_handshakes(&self) -> usize {
         self.responder.as_ref().map_or(0, super::responder::Responder::len)
-    }
-
-    /// The version that is spoken at present.
-    fn version(&self) -> Option<Version> {
-        if !self.sessions.is_empty() {
-            return Some(Version::V2);
-        }
-        let v1 = self.v1.as_ref()?;
-        self.links.iter().any(|(link, _)| v1.is_up(link)).then_some(Version::V1)
     }
 
     fn is_asking(&self) -> bool {

@@ -8,8 +8,8 @@ use mlvpn_proto::crypto::v1::Key;
 use mlvpn_proto::handshake::v2::Credentials;
 use mlvpn_proto::time::{Duration, Instant};
 use mlvpn_proto::{
-    Endpoint as Machine, EndpointConfig, Event, LinkChange, LinkConfig, LinkIndex, PacketKind,
-    ReorderPolicy, Role, SessionStats, TransmitBuf, Versions, lanes, resequencer,
+    Endpoint as Machine, EndpointConfig, Event, LinkChange, LinkConfig, LinkIndex, Role,
+    SessionStats, TransmitBuf, Versions, lanes, resequencer,
 };
 
 use super::endpoint::{Endpoint, Outgoing};
@@ -134,7 +134,7 @@ impl Tunnel {
         let mut bytes = [0; 32];
         seed.stream(stream).fill(&mut bytes);
         let speaks_v1_only = end.session.versions == Versions::V1;
-        let mut session = Machine::new(end.session.clone(), bytes, now);
+        let mut session = Machine::new(end.session.clone(), bytes);
         for link in &end.links {
             let index = session.add_link(link.clone(), now);
             session.handle_link_change(index, LinkChange::Opened, now);
@@ -152,20 +152,12 @@ impl Tunnel {
 impl End {
     fn new(role: Role, versions: Versions, links: &[WanLink]) -> Self {
         let session = EndpointConfig {
-            role,
-            inner: PacketKind::Ip,
             versions,
             v1_key: Some(Key::from_password(b"a password for simulations")),
             credentials: Some(Credentials::Password(PasswordKey::take(&mut [7; 32]))),
-            routes: Vec::new(),
             unix_micros: 1_800_000_000_000_000,
             software: "simulated".to_owned(),
-            cleartext_data: false,
-            reorder: ReorderPolicy::Adaptive,
-            mtu: 1_400,
-            local_ip4: None,
-            local_ip6: None,
-            filters: Vec::new(),
+            ..EndpointConfig::new(role, 1_400)
         };
         let sends = if role == Role::Client { Direction::Up } else { Direction::Down };
         let link = |(index, link): (usize, &WanLink)| LinkConfig {

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use mlvpn_io::udp::route_mtu;
-use mlvpn_proto::{PacketKind, SessionConfig};
+use mlvpn_proto::{EndpointConfig, PacketKind};
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
@@ -102,7 +102,7 @@ impl MtuPlan {
         let fits = |link: &LinkMtu| link.packet().saturating_sub(link.ip_header() + overhead);
         let unknown = u32::from(config.unfragmented_mtu());
         let smallest = self.links.values().map(fits).min().unwrap_or(unknown);
-        let limit = SessionConfig::max_mtu(packet_kind(config), config.general.cleartext_data);
+        let limit = EndpointConfig::max_mtu_v1(packet_kind(config), config.general.cleartext_data);
         let largest = (smallest.min(u32::from(limit))) as u16;
         match config.general.interface.mtu {
             None if u32::from(largest) < SMALLEST => {

@@ -67,7 +67,7 @@ impl DataPlane {
             clock,
             poller,
             tun,
-            session: Endpoint::new(dated(config, now), seed, now),
+            session: Endpoint::new(dated(config, now), seed),
             sockets: Vec::new(),
             numbers: BTreeMap::new(),
             names: BTreeMap::new(),
@@ -385,7 +385,7 @@ impl DataPlane {
         }
         self.names.clear();
         self.numbers.clear();
-        self.session = Endpoint::new(dated(config, now), seed, now);
+        self.session = Endpoint::new(dated(config, now), seed);
     }
 
     fn forward_events(&mut self) {
