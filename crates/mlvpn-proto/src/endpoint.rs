@@ -70,7 +70,7 @@ pub struct Endpoint {
     oversize: Oversize,
     events: VecDeque<Event>,
     drops: DropCounts,
-    from_tun: Traffic,
+    from_tun_count: Traffic,
     to_tun_count: Traffic,
     is_closed: bool,
 }
@@ -111,7 +111,7 @@ impl Endpoint {
             oversize: Oversize::default(),
             events: VecDeque::new(),
             drops: DropCounts::default(),
-            from_tun: Traffic::default(),
+            from_tun_count: Traffic::default(),
             to_tun_count: Traffic::default(),
             is_closed: false,
             rng,
@@ -363,7 +363,7 @@ impl Endpoint {
         let Self { sessions, rng, pool, to_tun, drops, .. } = self;
         let mut shared = v2::Shared { rng, pool, to_tun, drops };
         if let Some(session) = sessions.get_mut(slot) {
-            self.from_tun.count(packet.len());
+            self.from_tun_count.count(packet.len());
             session.send(packet, bound, &mut shared, now);
         }
     }
@@ -415,7 +415,7 @@ impl Endpoint {
         }
     }
 
-    /// What version 1 has to say last.
+    /// What version 1 has to say last, and what it counted.
     fn flush_v1(&mut self, now: Instant) {
         let Some(v1) = &mut self.v1 else { return };
         let mut out = TransmitBuf::new();
@@ -426,13 +426,16 @@ impl Endpoint {
             }
             out.clear();
         }
+        let stats = v1.stats(now);
+        self.drops.add_all(&stats.drops);
+        self.from_tun_count.add(stats.from_tun);
+        self.to_tun_count.add(stats.to_tun);
+        // These are counted when they are taken from here.
         while let Some(packet) = v1.poll_ip_packet() {
             let mut copy = self.pool.take();
             copy.extend_from_slice(packet);
             self.to_tun.push_back(copy);
         }
-        let stats = v1.stats(now);
-        self.drops.add_all(&stats.drops);
     }
 
     fn say(&mut self, link: LinkIndex, to: SocketAddr, bytes: Vec<u8>) {

@@ -116,6 +116,27 @@ fn a_peer_that_spoke_version_2_is_refused_in_version_1() {
 }
 
 #[test]
+fn what_was_counted_in_version_1_counts_on_in_version_2() {
+    let tunnel = Tunnel::new(two_links(), Versions::Auto);
+    let old = tunnel.clone().with_side(Side::Client, |config| config.versions = Versions::V1);
+    let mut world = old.start_up(1);
+    let flows = SIDES.map(|side| stream(&mut world, side));
+    world.run_for(secs(2));
+    assert!(both_speak(&world, Version::V1));
+    flows.into_iter().for_each(|flow| assert_eq!(lost(&mut world, flow), 0));
+    let counted = |world: &Run| {
+        let stats = world.stats(Side::Server);
+        (stats.from_tun.packets, stats.to_tun.packets)
+    };
+    let before = counted(&world);
+    assert!(before.0 > 300 && before.1 > 300, "{before:?}");
+    restart(&tunnel, &mut world, Side::Client, 5);
+    world.run_for(secs(10));
+    assert!(both_speak(&world, Version::V2));
+    assert_eq!(counted(&world), before);
+}
+
+#[test]
 fn a_link_that_is_cut_silently_costs_no_packet_while_the_other_has_room() {
     for from in SIDES {
         for cut in 0..2 {
