@@ -214,7 +214,7 @@ impl Endpoint {
             DatagramKind::V1 => self.handle_v1(link, from, data, now),
             DatagramKind::Sealed => self.handle_sealed(link, from, data, now),
             DatagramKind::Initiation => self.handle_initiation(link, from, data, now),
-            DatagramKind::Response => self.handle_response(link, data, now),
+            DatagramKind::Response => self.handle_response(data, now),
             DatagramKind::CookieReply => self.handle_cookie(data, now),
             DatagramKind::Reserved => Err(DropReason::Malformed),
         };

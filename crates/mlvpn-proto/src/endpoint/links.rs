@@ -184,7 +184,8 @@ impl Link {
         }
     }
 
-    /// Whether the owner is to be told that the link is down now, if it really is not `is_up`.
+    /// Why the owner is to be told now that the link, which is not up, is down; none while it may come
+    /// back before anybody has to know, for which `is_coming` gives hope.
     fn is_gone(&mut self, is_coming: bool, now: Instant) -> Option<DownReason> {
         let since = *self.missing_since.get_or_insert(now);
         let is_over = now.saturating_since(since) >= GRACE || self.reason.is_some() || !is_coming;

@@ -47,6 +47,7 @@ pub(super) struct Pending {
 }
 
 impl Responder {
+    /// Keeps a session until its first packet comes; where there are too many, the oldest makes room.
     fn keep(&mut self, index: SessionIndex, pending: Pending) {
         if self.pending.len() >= MAX_PENDING {
             let oldest = self.pending.iter().min_by_key(|(_, pending)| pending.until);
@@ -69,7 +70,7 @@ impl Responder {
         self.pending.contains_key(&index)
     }
 
-    /// The epoch that a packet names, if it is one of a session that may come to be.
+    /// Takes out the session that may come to be and whose packets bear `index`, if there is one.
     pub(super) fn take(&mut self, index: SessionIndex) -> Option<Pending> {
         self.pending.remove(&index)
     }

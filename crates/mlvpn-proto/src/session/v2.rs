@@ -36,7 +36,7 @@ use crate::lanes::LaneResequencer;
 use crate::stats::PeerStats;
 use crate::time::{Duration, Instant};
 use crate::transit::TransitTable;
-use crate::wire::v2::{CloseReason, PathStatus};
+use crate::wire::v2::{CloseReason, Frame, PathStatus};
 use path::{Path, PathState, Route};
 use promise::Promises;
 use send::Upload;
@@ -284,8 +284,7 @@ impl Session {
         [self.epochs.rekey_at(), desertion].into_iter().flatten().min()
     }
 
-    /// Begins a path for a socket, or gives a known one other addresses. Only the initiator does
-    /// this; `is_validated` when a handshake ran on it.
+    /// Begins a path for a socket, or gives a known one other addresses. Only the initiator does this.
     pub(crate) fn open_path(&mut self, id: PathId, route: Route, terms: PathTerms, now: Instant) {
         let slot = &mut self.paths[id.slot()];
         match slot {
@@ -342,7 +341,7 @@ impl Session {
         }
     }
 
-    /// A link's socket takes no more for now, or does again.
+    /// A link's socket takes nothing at the moment, or does again.
     pub(crate) fn set_blocked(&mut self, link: LinkIndex, is_blocked: bool) {
         for path in self.paths.iter_mut().flatten().filter(|path| path.route.link == link) {
             path.is_blocked = is_blocked;
@@ -444,7 +443,7 @@ impl Session {
         for id in
             self.paths().filter(|path| path.is_usable()).map(|path| path.id).collect::<Vec<_>>()
         {
-            self.push_frame(id, &crate::wire::v2::Frame::Close(reason));
+            self.push_frame(id, &Frame::Close(reason));
         }
         self.end(why);
     }
@@ -454,7 +453,7 @@ impl Session {
         self.ended.get_or_insert(why);
     }
 
-    /// Whether a path with that address is known, for who wants to know whose address it is.
+    /// Where the peer is on a link, while a path there is up.
     pub(crate) fn remote_of(&self, link: LinkIndex) -> Option<SocketAddr> {
         self.paths()
             .find(|path| path.route.link == link && path.is_usable())
@@ -462,7 +461,7 @@ impl Session {
     }
 }
 
-/// How large an IP packet may be.
+/// How large an IP packet may be, in bytes, and whether the search for larger ones is over.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct SessionMtu {
     pub(crate) packet: u16,
