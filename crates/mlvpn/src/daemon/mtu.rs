@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use mlvpn_io::udp::route_mtu;
-use mlvpn_proto::{EndpointConfig, PacketKind};
+use mlvpn_proto::EndpointConfig;
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
@@ -130,11 +130,10 @@ impl MtuPlan {
     }
 }
 
-/// What is measured counts, but IPv6 in the tunnel needs its least.
+/// What is measured counts, but a tunnel with an IPv6 address needs the least MTU of IPv6 (RFC 8200 section 5).
 fn measured_mtu(measured: u16, config: &Config) -> u16 {
-    let ethernet = if packet_kind(config) == PacketKind::Ethernet { 14 } else { 0 };
     let has_ip6 = config.general.addresses.ip6.is_some();
-    let largest = measured.saturating_sub(ethernet);
+    let largest = measured.saturating_sub(config.ethernet_header());
     let largest = if has_ip6 { largest.max(SMALLEST as u16) } else { largest };
     config.general.interface.mtu.map_or(largest, |mtu| mtu.min(largest))
 }
