@@ -4,23 +4,26 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::bail;
+use anyhow::{Result, bail};
 use mlvpn_io::clock::Clock;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 /// How often a wait looks.
 const LOOK: Duration = Duration::from_millis(5);
 
-/// Whether a signal said to stop. Every wait of the demo asks, so that the way out is the ordinary
-/// one: what was made is dropped.
+/// Whether a signal said to stop. Every wait asks, so that the way out is the ordinary one: the lab is
+/// dropped, and with it all that was made.
 #[derive(Debug, Clone)]
-pub(super) struct Interrupt {
+pub struct Interrupt {
     is_raised: Arc<AtomicBool>,
 }
 
 impl Interrupt {
-    /// Takes over the signals that would end the program.
-    pub(super) fn watch() -> anyhow::Result<Self> {
+    /// Takes over the signals that would end the program: SIGINT, SIGTERM and SIGHUP.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn watch() -> Result<Self> {
         let is_raised = Arc::new(AtomicBool::new(false));
         for signal in [SIGINT, SIGTERM, SIGHUP] {
             signal_hook::flag::register(signal, Arc::clone(&is_raised))?;
@@ -28,13 +31,17 @@ impl Interrupt {
         Ok(Self { is_raised })
     }
 
-    pub(super) fn is_raised(&self) -> bool {
+    /// Whether it is time to stop.
+    #[must_use]
+    pub fn is_raised(&self) -> bool {
         self.is_raised.load(Ordering::Relaxed)
     }
 
+    /// Goes on only while no signal said to stop.
+    ///
     /// # Errors
     /// When it is time to stop.
-    pub(super) fn check(&self) -> anyhow::Result<()> {
+    pub fn check(&self) -> Result<()> {
         if self.is_raised() {
             bail!("stopped by a signal; nothing is left behind");
         }
@@ -45,11 +52,7 @@ impl Interrupt {
     ///
     /// # Errors
     /// When it is time to stop, or `is_done` fails.
-    pub(super) fn wait(
-        &self,
-        limit: Duration,
-        mut is_done: impl FnMut() -> anyhow::Result<bool>,
-    ) -> anyhow::Result<bool> {
+    pub fn wait(&self, limit: Duration, mut is_done: impl FnMut() -> Result<bool>) -> Result<bool> {
         let clock = Clock::new();
         let limit_us = u64::try_from(limit.as_micros()).unwrap_or(u64::MAX);
         let end = clock.now_us().saturating_add(limit_us);
