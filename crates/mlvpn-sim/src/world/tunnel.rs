@@ -3,9 +3,10 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
+use mlvpn_proto::crypto::keypair::PrivateKey;
 use mlvpn_proto::crypto::password::PasswordKey;
 use mlvpn_proto::crypto::v1::Key;
-use mlvpn_proto::handshake::v2::Credentials;
+use mlvpn_proto::handshake::v2::{Credentials, PeerKeys};
 use mlvpn_proto::time::{Duration, Instant};
 use mlvpn_proto::{
     Endpoint as Machine, EndpointConfig, Event, LinkChange, LinkConfig, LinkIndex, Role,
@@ -77,6 +78,19 @@ impl Tunnel {
         self
     }
 
+    /// Lets the ends know each other by key pairs instead of a password.
+    #[must_use]
+    pub fn with_key_pairs(self) -> Self {
+        let key = |byte| PrivateKey::take(&mut [byte; 32]);
+        let credentials = |own: u8, other: u8| {
+            let public = key(other).public_key();
+            let peer = PeerKeys { name: "peer".into(), public, preshared: None };
+            Some(Credentials::Keys { private: key(own), peers: vec![peer] })
+        };
+        self.with_side(Side::Client, |config| config.credentials = credentials(3, 4))
+            .with_side(Side::Server, |config| config.credentials = credentials(4, 3))
+    }
+
     /// Changes the settings of link `index` at both ends.
     #[must_use]
     pub fn with_link(mut self, index: usize, change: impl Fn(&mut LinkConfig)) -> Self {
@@ -112,6 +126,12 @@ impl Tunnel {
         });
         assert!(is_up, "not up after {:?}: {:?}", world.now(), world.events());
         world
+    }
+
+    /// Lets `side` crash and start anew, with all links; `seed` is the new process's own.
+    pub fn restart(&self, world: &mut World<SessionEndpoint>, side: Side, seed: Seed) {
+        let reborn = self.endpoint(side, seed, world.now());
+        world.restart(side, reborn);
     }
 
     /// Adds a link that was removed again, at both ends.
