@@ -8,7 +8,6 @@
 mod bond;
 mod boringtun;
 mod build;
-mod interrupt;
 mod machine;
 mod measure;
 mod table;

@@ -131,6 +131,14 @@ impl Daemon {
         self.output("stderr")
     }
 
+    /// The last `lines` of what it has written to its standard error.
+    #[must_use]
+    pub fn stderr_tail(&self, lines: usize) -> String {
+        let log = self.stderr();
+        let all: Vec<&str> = log.lines().collect();
+        all[all.len().saturating_sub(lines)..].join("\n")
+    }
+
     /// All that it has written to its standard output.
     #[must_use]
     pub fn stdout(&self) -> String {

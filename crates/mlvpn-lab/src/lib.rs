@@ -31,6 +31,7 @@
 pub mod daemon;
 pub mod emulator;
 mod host;
+mod interrupt;
 mod lab;
 pub mod report;
 mod series;
@@ -38,6 +39,7 @@ pub mod workload;
 
 pub use daemon::Daemon;
 pub use host::Host;
+pub use interrupt::Interrupt;
 pub use lab::{Lab, LabBuilder, LabLink, LinkSample, Observation, Observer, Sample};
 pub use report::Report;
 pub use series::Series;

@@ -1,4 +1,4 @@
-//! What a session needs to know from its owner.
+//! What an endpoint needs to know from its owner.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -6,12 +6,12 @@ use crate::crypto::keypair::PublicKey;
 use crate::crypto::v1::{Key, TAG_LEN};
 use crate::filter::Filter;
 use crate::handshake::v2::Credentials;
-use crate::ip::PacketKind;
+use crate::ip::{PacketKind, ethernet};
 use crate::resequencer::ReorderPolicy;
 use crate::time::Duration;
 use crate::wire::v1::{HEADER_LEN, MAX_DATAGRAM};
 
-/// Which end of the session this is.
+/// Which end of the tunnel this is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Role {
     /// Takes links up by asking for them.
@@ -68,25 +68,39 @@ pub struct EndpointConfig {
 }
 
 impl EndpointConfig {
-    /// An endpoint that speaks version 1 and nothing else.
+    /// An endpoint without keys, which speaks nothing yet. It takes IP packets of up to `mtu` bytes,
+    /// restores their order, knows no addresses of the tunnel, and has no filters.
     #[must_use]
-    pub fn v1_only(session: SessionConfig) -> Self {
+    pub fn new(role: Role, mtu: u16) -> Self {
         Self {
-            role: session.role,
-            versions: Versions::V1,
-            inner: session.inner,
-            v1_key: Some(session.key),
+            role,
+            versions: Versions::Auto,
+            inner: PacketKind::Ip,
+            v1_key: None,
             credentials: None,
             routes: Vec::new(),
-            cleartext_data: session.cleartext_data,
-            reorder: session.reorder,
-            mtu: session.mtu,
-            local_ip4: session.local_ip4,
-            local_ip6: session.local_ip6,
-            filters: session.filters,
+            cleartext_data: false,
+            reorder: ReorderPolicy::Adaptive,
+            mtu,
+            local_ip4: None,
+            local_ip6: None,
+            filters: Vec::new(),
             unix_micros: 0,
             software: String::new(),
         }
+    }
+
+    /// The largest MTU whose packets fit into a datagram that a peer that speaks version 1 takes, in
+    /// bytes.
+    #[must_use]
+    pub const fn max_mtu_v1(inner: PacketKind, cleartext_data: bool) -> u16 {
+        let tag = if cleartext_data { 0 } else { TAG_LEN };
+        // The MTU does not count an Ethernet header.
+        let header = match inner {
+            PacketKind::Ip => 0,
+            PacketKind::Ethernet => ethernet::HEADER_LEN,
+        };
+        (MAX_DATAGRAM - HEADER_LEN - tag - header) as u16
     }
 }
 
@@ -121,47 +135,6 @@ impl IpPrefix {
             (IpAddr::V6(a), IpAddr::V6(b)) => same(a.to_bits(), b.to_bits(), 128),
             _ => false,
         }
-    }
-}
-
-/// The settings of a session of version 1.
-#[derive(Clone, Debug)]
-pub struct SessionConfig {
-    /// Which end this is.
-    pub role: Role,
-    /// IP packets or Ethernet frames.
-    pub inner: PacketKind,
-    /// The shared key.
-    pub key: Key,
-    /// Data packets are neither encrypted nor authenticated. Both ends must agree.
-    pub cleartext_data: bool,
-    /// How the order of packets is restored.
-    pub reorder: ReorderPolicy,
-    /// The largest IP packet that is taken; at most [`SessionConfig::max_mtu`].
-    pub mtu: u16,
-    /// Where ICMP errors come from: an address in the tunnel that is not this host's, which would
-    /// drop them.
-    pub local_ip4: Option<Ipv4Addr>,
-    /// Where ICMPv6 errors come from, likewise.
-    pub local_ip6: Option<Ipv6Addr>,
-    /// Rules that give packets to a certain link, in order of precedence.
-    pub filters: Vec<FilterRule>,
-}
-
-impl SessionConfig {
-    /// The largest MTU whose packets fit into a datagram that the peer takes.
-    #[must_use]
-    pub const fn max_mtu(inner: PacketKind, cleartext_data: bool) -> u16 {
-        let tag = if cleartext_data { 0 } else { TAG_LEN };
-        (MAX_DATAGRAM - HEADER_LEN - tag - inner_header_len(inner)) as u16
-    }
-}
-
-/// Bytes in front of the IP packet that the MTU does not count.
-const fn inner_header_len(inner: PacketKind) -> usize {
-    match inner {
-        PacketKind::Ip => 0,
-        PacketKind::Ethernet => 14,
     }
 }
 

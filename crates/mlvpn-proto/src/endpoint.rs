@@ -31,7 +31,7 @@ use rand_chacha::ChaCha12Rng;
 use rand_core::{Rng as _, SeedableRng as _};
 
 use crate::buffer::Pool;
-use crate::config::{EndpointConfig, FilterRule, LinkConfig, Role, SessionConfig, Versions};
+use crate::config::{EndpointConfig, FilterRule, LinkConfig, Role, Versions};
 use crate::drop::{DropCounts, DropReason};
 use crate::event::{DownReason, Event};
 use crate::id::LinkIndex;
@@ -39,6 +39,7 @@ use crate::ip::is_whole;
 use crate::ip::mss::Clamp;
 use crate::oversize::{Limits, Oversize, Remedy};
 use crate::resequencer::ReorderPolicy;
+use crate::session::v1::config::SessionConfig;
 use crate::session::{LinkChange, Timer, v1, v2};
 use crate::stats::Traffic;
 use crate::time::Instant;
@@ -69,7 +70,7 @@ pub struct Endpoint {
     oversize: Oversize,
     events: VecDeque<Event>,
     drops: DropCounts,
-    from_tun: Traffic,
+    from_tun_count: Traffic,
     to_tun_count: Traffic,
     is_closed: bool,
 }
@@ -89,11 +90,12 @@ impl Endpoint {
     /// An endpoint without links. `seed` must be unpredictable and never used twice: keys, and in
     /// version 1 nonces, come from it.
     #[must_use]
-    pub fn new(config: EndpointConfig, seed: [u8; 32], now: Instant) -> Self {
+    pub fn new(config: EndpointConfig, seed: [u8; 32]) -> Self {
         let mut rng = ChaCha12Rng::from_seed(seed);
         let mut v1_seed = [0; 32];
         rng.fill_bytes(&mut v1_seed);
-        let v1 = config.v1().map(|session| v1::Session::new(session, v1_seed, now));
+        let v1_config = SessionConfig::of_endpoint(&config);
+        let v1 = v1_config.map(|config| v1::Session::new(config, v1_seed));
         let speaks_v2 = config.versions != Versions::V1 && config.credentials.is_some();
         let is = |role| speaks_v2 && config.role == role;
         Self {
@@ -109,7 +111,7 @@ impl Endpoint {
             oversize: Oversize::default(),
             events: VecDeque::new(),
             drops: DropCounts::default(),
-            from_tun: Traffic::default(),
+            from_tun_count: Traffic::default(),
             to_tun_count: Traffic::default(),
             is_closed: false,
             rng,
@@ -212,7 +214,7 @@ impl Endpoint {
             DatagramKind::V1 => self.handle_v1(link, from, data, now),
             DatagramKind::Sealed => self.handle_sealed(link, from, data, now),
             DatagramKind::Initiation => self.handle_initiation(link, from, data, now),
-            DatagramKind::Response => self.handle_response(link, data, now),
+            DatagramKind::Response => self.handle_response(data, now),
             DatagramKind::CookieReply => self.handle_cookie(data, now),
             DatagramKind::Reserved => Err(DropReason::Malformed),
         };
@@ -363,7 +365,7 @@ impl Endpoint {
         let Self { sessions, rng, pool, to_tun, drops, .. } = self;
         let mut shared = v2::Shared { rng, pool, to_tun, drops };
         if let Some(session) = sessions.get_mut(slot) {
-            self.from_tun.count(packet.len());
+            self.from_tun_count.count(packet.len());
             session.send(packet, bound, &mut shared, now);
         }
     }
@@ -415,7 +417,7 @@ impl Endpoint {
         }
     }
 
-    /// What version 1 has to say last.
+    /// What version 1 has to say last, and what it counted.
     fn flush_v1(&mut self, now: Instant) {
         let Some(v1) = &mut self.v1 else { return };
         let mut out = TransmitBuf::new();
@@ -426,13 +428,16 @@ impl Endpoint {
             }
             out.clear();
         }
+        let stats = v1.stats(now);
+        self.drops.add_all(&stats.drops);
+        self.from_tun_count.add(stats.from_tun);
+        self.to_tun_count.add(stats.to_tun);
+        // These are counted when they are taken from here.
         while let Some(packet) = v1.poll_ip_packet() {
             let mut copy = self.pool.take();
             copy.extend_from_slice(packet);
             self.to_tun.push_back(copy);
         }
-        let stats = v1.stats(now);
-        self.drops.add_all(&stats.drops);
     }
 
     fn say(&mut self, link: LinkIndex, to: SocketAddr, bytes: Vec<u8>) {
@@ -445,23 +450,5 @@ impl Endpoint {
     fn settle(&mut self, now: Instant) {
         self.sessions.reap(&mut self.links);
         self.reconcile(now);
-    }
-}
-
-impl EndpointConfig {
-    /// The settings of version 1, if it may be spoken.
-    fn v1(&self) -> Option<SessionConfig> {
-        let key = self.v1_key.clone().filter(|_| self.versions != Versions::V2)?;
-        Some(SessionConfig {
-            role: self.role,
-            inner: self.inner,
-            key,
-            cleartext_data: self.cleartext_data,
-            reorder: self.reorder,
-            mtu: self.mtu,
-            local_ip4: self.local_ip4,
-            local_ip6: self.local_ip6,
-            filters: self.filters.clone(),
-        })
     }
 }

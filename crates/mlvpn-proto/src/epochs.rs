@@ -9,7 +9,7 @@ pub mod negotiation;
 use std::collections::VecDeque;
 
 use crate::crypto::v2::{
-    Exhausted, MAX_PACKETS, NotAuthentic, OpeningKey, REKEY_PACKETS, SealingKey, UnusedNumber,
+    Exhausted, MAX_PACKETS, NotAuthentic, OpeningKey, SealingKey, UnusedNumber,
 };
 use crate::handshake::v2::Established;
 use crate::id::{PacketNumber, SessionIndex};
@@ -79,16 +79,6 @@ impl Epoch {
         self.sealing.sealed() >= MAX_PACKETS
     }
 
-    /// Whether it is time for the next epoch: either end has sealed, or it is old.
-    fn should_rekey(&self, now: Instant) -> bool {
-        self.rekey_at() <= now
-    }
-
-    fn rekey_at(&self) -> Instant {
-        let is_used = self.sealing.sealed().max(self.opened) >= REKEY_PACKETS;
-        if is_used { Instant::ZERO } else { self.sealing.rekey_at() }
-    }
-
     /// Whether data goes in clear.
     #[must_use]
     pub fn is_cleartext(&self) -> bool {
@@ -153,13 +143,13 @@ impl Epochs {
     /// Whether the initiator is to begin the next handshake `[H13]`.
     #[must_use]
     pub fn needs_handshake(&self, now: Instant) -> bool {
-        self.current.as_ref().is_none_or(|epoch| epoch.should_rekey(now))
+        self.rekey_at().is_none_or(|at| at <= now)
     }
 
     /// When [`Self::needs_handshake`] becomes true, as far as is known.
     #[must_use]
     pub fn rekey_at(&self) -> Option<Instant> {
-        self.current.as_ref().map(Epoch::rekey_at)
+        self.current.as_ref().map(|epoch| epoch.sealing.rekey_at(epoch.opened))
     }
 
     /// All indices under which the peer may send, for a table that leads to this session.

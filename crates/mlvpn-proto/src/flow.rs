@@ -1,5 +1,5 @@
-//! The flows in the tunnel: into which lane a packet belongs, what kind of traffic it is, and whether it can
-//! be told of congestion without being lost.
+//! The flows in the tunnel: into which lane a packet belongs, and whether it can be told of congestion
+//! without being lost.
 //!
 //! Everything here takes arbitrary bytes. What cannot be read has a lane all the same, and is never marked.
 
@@ -35,76 +35,18 @@ impl LaneMap {
     /// cannot be read share a lane.
     #[must_use]
     pub fn lane_of(&self, packet: &[u8], kind: PacketKind) -> Lane {
-        self.inspect(packet, kind).lane
-    }
-
-    /// All that is to be known about a packet, reading its headers once.
-    #[must_use]
-    pub fn inspect(&self, packet: &[u8], kind: PacketKind) -> Inspection {
-        let ip = ip_packet(packet, kind);
-        let text = match (&ip, kind) {
-            (Some(ip), _) => FlowText::of_packet(ip),
+        let text = match (ip_packet(packet, kind), kind) {
+            (Some(ip), _) => FlowText::of_packet(&ip),
             (None, PacketKind::Ethernet) => FlowText::of_frame(packet),
             (None, PacketKind::Ip) => FlowText::new(FlowText::UNREADABLE),
         };
-        Inspection {
-            lane: Lane::of_hash(self.hasher.hash(text.as_bytes())),
-            kind: ip.as_ref().map_or(FlowKind::Other, FlowKind::of),
-            ecn: ip.as_ref().map_or(Ecn::NotEct, Ecn::of),
-        }
+        Lane::of_hash(self.hasher.hash(text.as_bytes()))
     }
 }
 
 impl std::fmt::Debug for LaneMap {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("LaneMap(secret)")
-    }
-}
-
-/// What [`LaneMap::inspect`] finds out about a packet.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Inspection {
-    /// Where the packet has its place in order.
-    pub lane: Lane,
-    /// What kind of traffic it is.
-    pub kind: FlowKind,
-    /// Whether it may be marked.
-    pub ecn: Ecn,
-}
-
-/// Kinds of traffic that are treated differently.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum FlowKind {
-    /// TCP with data or a connection's begin or end; fragments of TCP.
-    Tcp,
-    /// A TCP segment that only acknowledges: no data, and neither SYN, FIN, RST nor URG.
-    TcpAck,
-    /// UDP, fragments included.
-    Udp,
-    /// Anything else.
-    Other,
-}
-
-impl FlowKind {
-    /// The kind of a packet from the tunnel's device.
-    #[must_use]
-    pub fn of_packet(packet: &[u8], kind: PacketKind) -> Self {
-        ip_packet(packet, kind).as_ref().map_or(Self::Other, Self::of)
-    }
-
-    /// Whether it is TCP of any kind.
-    #[must_use]
-    pub const fn is_tcp(self) -> bool {
-        matches!(self, Self::Tcp | Self::TcpAck)
-    }
-
-    fn of(ip: &Packet<'_>) -> Self {
-        match ip.protocol() {
-            protocol::TCP if is_pure_ack(ip) => Self::TcpAck,
-            protocol::TCP => Self::Tcp,
-            protocol::UDP => Self::Udp,
-            _ => Self::Other,
-        }
     }
 }
 
@@ -176,16 +118,6 @@ pub fn mark_ce(packet: &mut [u8], kind: PacketKind) -> bool {
 /// The IP packet that is, or is in, what the tunnel's device gave.
 fn ip_packet(packet: &[u8], kind: PacketKind) -> Option<Packet<'_>> {
     ip_within(packet, kind).map(|(_, ip)| ip)
-}
-
-/// Whether a TCP packet only acknowledges.
-fn is_pure_ack(ip: &Packet<'_>) -> bool {
-    const ACK: u8 = 0x10;
-    /// URG, RST, SYN, FIN.
-    const MEANS_MORE: u8 = 0x27;
-    let (payload, Some(flags)) = (ip.payload(), ip.tcp_flags()) else { return false };
-    let header_len = usize::from(payload[12] >> 4) * 4;
-    ip.fragment().is_none() && payload.len() == header_len && flags & (ACK | MEANS_MORE) == ACK
 }
 
 /// The identifier of an ICMP echo request or reply, which takes the place of ports.

@@ -86,21 +86,6 @@ pub struct Fragment {
     pub id: u32,
 }
 
-/// Identifies the flow of an IP packet: packets with the same key should stay in order.
-///
-/// All fragments of one packet have the same key, which is why fragments (the first one too) have no ports.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct FlowKey {
-    /// The IP source address.
-    pub source: IpAddr,
-    /// The IP destination address.
-    pub destination: IpAddr,
-    /// The upper-layer protocol number.
-    pub protocol: u8,
-    /// Source and destination port, where the protocol has them and the packet is no fragment.
-    pub ports: Option<(u16, u16)>,
-}
-
 /// A validated IPv4 or IPv6 packet, borrowed.
 #[derive(Debug, Clone, Copy)]
 pub struct Packet<'a> {
@@ -217,17 +202,6 @@ impl<'a> Packet<'a> {
             return None;
         }
         self.payload().get(13).copied()
-    }
-
-    /// The flow that the packet belongs to.
-    #[must_use]
-    pub fn flow_key(&self) -> FlowKey {
-        FlowKey {
-            source: self.source,
-            destination: self.destination,
-            protocol: self.protocol,
-            ports: if self.fragment.is_some() { None } else { self.ports() },
-        }
     }
 }
 

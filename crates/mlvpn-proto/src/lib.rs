@@ -47,9 +47,7 @@ pub mod transit;
 pub mod transmit;
 pub mod wire;
 
-pub use config::{
-    EndpointConfig, FilterRule, IpPrefix, LinkConfig, PeerRoutes, Role, SessionConfig, Versions,
-};
+pub use config::{EndpointConfig, FilterRule, IpPrefix, LinkConfig, PeerRoutes, Role, Versions};
 pub use endpoint::Endpoint;
 pub use event::{DownReason, Event, Quality};
 pub use id::LinkIndex;

@@ -1,6 +1,6 @@
 //! A session: the association with one peer over all links, in either version of the protocol.
 
-pub mod v1;
+pub(crate) mod v1;
 pub(crate) mod v2;
 
 use crate::id::LinkIndex;
@@ -37,7 +37,7 @@ pub enum LinkChange {
     Opened,
     /// Its socket was closed.
     Closed,
-    /// Its socket takes no more for now; nothing is to be sent on it.
+    /// Its socket takes nothing at the moment; nothing is to be sent on it.
     Blocked,
     /// Its socket takes packets again.
     Unblocked,

@@ -28,6 +28,12 @@ impl Traffic {
         self.packets += 1;
         self.bytes += len as u64;
     }
+
+    /// Counts all that `other` counted.
+    pub fn add(&mut self, other: Self) {
+        self.packets += other.packets;
+        self.bytes += other.bytes;
+    }
 }
 
 /// A version of the protocol.

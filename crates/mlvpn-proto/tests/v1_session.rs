@@ -8,7 +8,7 @@ use mlvpn_proto::crypto::v1::Key;
 use mlvpn_proto::drop::DropReason;
 use mlvpn_proto::{
     DownReason, Duration, Endpoint, EndpointConfig, Event, Instant, LinkChange, LinkConfig,
-    LinkIndex, PacketKind, Quality, ReorderPolicy, Role, SessionConfig, TransmitBuf,
+    LinkIndex, PacketKind, Quality, Role, TransmitBuf, Versions,
 };
 
 const DSL1: LinkIndex = LinkIndex(0);
@@ -31,17 +31,12 @@ fn addr(text: &str) -> SocketAddr {
     text.parse().unwrap()
 }
 
-fn config(role: Role) -> SessionConfig {
-    SessionConfig {
-        role,
-        inner: PacketKind::Ip,
-        key: Key::from_password(b"a password"),
-        cleartext_data: false,
-        reorder: ReorderPolicy::Adaptive,
-        mtu: 1428,
+fn config(role: Role) -> EndpointConfig {
+    EndpointConfig {
+        versions: Versions::V1,
+        v1_key: Some(Key::from_password(b"a password")),
         local_ip4: Some("10.44.43.2".parse().unwrap()),
-        local_ip6: None,
-        filters: Vec::new(),
+        ..EndpointConfig::new(role, 1428)
     }
 }
 
@@ -57,11 +52,11 @@ fn link(name: &str, remote: Option<SocketAddr>) -> LinkConfig {
     }
 }
 
-fn start(config: SessionConfig, seed: u8, now: Instant) -> Endpoint {
+fn start(config: EndpointConfig, seed: u8, now: Instant) -> Endpoint {
     let remote =
         |port: u16| (config.role == Role::Client).then(|| SocketAddr::from(([192, 0, 2, 1], port)));
     let links = [link("dsl1", remote(5080)), link("dsl2", remote(5081))];
-    let mut session = Endpoint::new(EndpointConfig::v1_only(config), [seed; 32], now);
+    let mut session = Endpoint::new(config, [seed; 32]);
     for link in links {
         let index = session.add_link(link, now);
         session.handle_link_change(index, LinkChange::Opened, now);
@@ -74,7 +69,7 @@ impl Pair {
         Self::with(|_| {})
     }
 
-    fn with(change: impl Fn(&mut SessionConfig)) -> Self {
+    fn with(change: impl Fn(&mut EndpointConfig)) -> Self {
         let now = Instant::from_secs(100);
         let of = |role| {
             let mut config = config(role);

@@ -63,9 +63,7 @@ fn links_of_different_delay_keep_the_order() {
     let mut world = tunnel.start_up(1);
     let flow = world.udp(Side::Server, 1_000, 10.0);
     world.run_for(secs(5));
-    world.stop_udp(flow);
-    world.run_for(secs(1));
-    let report = world.udp_flow(flow).report(world.now());
+    let report = world.finish_udp(flow);
     assert_eq!((report.lost(), report.reordered, report.duplicates), (0, 0, 0), "{report:?}");
     assert!(report.delay_max < millis(60), "{report:?}");
     assert!((10..200).contains(&world.oracle().held_max()), "{}", world.oracle().held_max());
@@ -119,9 +117,7 @@ fn one_percent_of_loss_on_the_links_is_one_percent_in_the_tunnel() {
     let mut world = tunnel.start_up(1);
     let flow = world.udp(Side::Server, 1_000, 20.0);
     world.run_for(secs(20));
-    world.stop_udp(flow);
-    world.run_for(secs(1));
-    let report = world.udp_flow(flow).report(world.now());
+    let report = world.finish_udp(flow);
     let loss = report.lost() as f64 / report.sent as f64;
     // Five standard deviations of 50,000 trials at 1 % are 0.22 %.
     assert!((loss - 0.01).abs() < 0.0023, "{report:?}");
@@ -195,9 +191,7 @@ fn altered_duplicated_and_delayed_datagrams_do_no_more_than_get_lost() {
     });
     world.run_for(secs(10));
     world.attack(Attack::default());
-    world.stop_udp(flow);
-    world.run_for(secs(1));
-    let report = world.udp_flow(flow).report(world.now());
+    let report = world.finish_udp(flow);
     assert_eq!(report.duplicates, 0);
     let loss = report.lost() as f64 / report.sent as f64;
     assert!((0.03..0.12).contains(&loss), "{report:?}");
@@ -298,9 +292,8 @@ fn either_end_may_crash_and_is_back_within_seconds() {
         let mut world = tunnel.start_up(1);
         let flow = world.udp(Side::Client, 500, 1.0);
         world.run_for(secs(3));
-        let reborn = tunnel.endpoint(side, Seed(99), world.now());
         let crashed_at = world.now();
-        world.restart(side, reborn);
+        tunnel.restart(&mut world, side, Seed(99));
         world.run_for(secs(15));
         assert_eq!(world.links_up(side), 2, "{side:?}: {:?}", world.events());
         let silence = world.udp_flow(flow).longest_silence(crashed_at, world.now());

@@ -10,13 +10,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::{env, thread};
 
 use mlvpn_proto::Duration;
-use mlvpn_proto::crypto::keypair::PrivateKey;
-use mlvpn_proto::handshake::v2::{Credentials, PeerKeys};
 use mlvpn_sim::link::{LinkSpec, WanLink};
 use mlvpn_sim::packet::Side;
 use mlvpn_sim::rng::{Seed, Stream};
 use mlvpn_sim::traffic::FlowId;
-use mlvpn_sim::world::{Attack, Recording, SessionEndpoint, Tunnel, World, millis, secs};
+use mlvpn_sim::world::{Attack, SessionEndpoint, Tunnel, World, millis, secs};
 
 /// How many seeds are tried.
 const SEEDS: u64 = 600;
@@ -38,7 +36,6 @@ struct Run {
     flows: Vec<FlowId>,
     removed: Option<usize>,
     processes: u64,
-    recorded: Vec<Recording>,
 }
 
 impl Run {
@@ -49,8 +46,7 @@ impl Run {
         let mut world = tunnel.start(seed);
         world.record();
         let processes = seed << 16;
-        let (flows, recorded) = (Vec::new(), Vec::new());
-        Self { random, tunnel, world, links, flows, removed: None, processes, recorded }
+        Self { random, tunnel, world, links, flows: Vec::new(), removed: None, processes }
     }
 
     fn below(&mut self, bound: u64) -> u64 {
@@ -119,14 +115,14 @@ impl Run {
     fn replay(&mut self) {
         let recordings = self.world.network().recordings();
         let start = recordings.len().saturating_sub(1 + self.random.below(3_000) as usize);
-        self.recorded = recordings[start..].iter().take(200).cloned().collect();
+        let mut recorded: Vec<_> = recordings[start..].iter().take(200).cloned().collect();
         let shift = self.random.below(2) as usize;
-        for recording in &mut self.recorded {
+        for recording in &mut recorded {
             recording.link = (recording.link + shift) % self.links.len();
         }
         let from = SocketAddr::from(([203, 0, 113, 66], 6_666));
         let from = Some(from).filter(|_| self.random.chance(0.5));
-        self.world.replay(&self.recorded, from);
+        self.world.replay(&recorded, from);
     }
 
     fn roam(&mut self) {
@@ -138,14 +134,11 @@ impl Run {
     fn restart(&mut self) {
         let side = self.any_side();
         self.processes += 1;
-        let reborn = self.tunnel.endpoint(side, Seed(self.processes), self.world.now());
-        self.world.restart(side, reborn);
+        self.tunnel.restart(&mut self.world, side, Seed(self.processes));
         if self.removed.take().is_some() {
             // The new process has all its links; the other one gets its own back.
             self.processes += 1;
-            let other = side.other();
-            let reborn = self.tunnel.endpoint(other, Seed(self.processes), self.world.now());
-            self.world.restart(other, reborn);
+            self.tunnel.restart(&mut self.world, side.other(), Seed(self.processes));
         }
     }
 
@@ -232,15 +225,7 @@ fn link(random: &mut Stream) -> WanLink {
 fn tunnel(links: &[WanLink], random: &mut Stream) -> Tunnel {
     let mut tunnel = Tunnel::v2(links.to_vec());
     if random.chance(0.5) {
-        let key = |byte| PrivateKey::take(&mut [byte; 32]);
-        let credentials = |own: u8, other: u8| {
-            let public = key(other).public_key();
-            let peer = PeerKeys { name: "peer".into(), public, preshared: None };
-            Some(Credentials::Keys { private: key(own), peers: vec![peer] })
-        };
-        tunnel = tunnel
-            .with_side(Side::Client, |config| config.credentials = credentials(3, 4))
-            .with_side(Side::Server, |config| config.credentials = credentials(4, 3));
+        tunnel = tunnel.with_key_pairs();
     }
     if random.chance(0.2) {
         tunnel = tunnel.with(|config| config.cleartext_data = true);

@@ -2,10 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use mlvpn_proto::drop::DropReason;
 use mlvpn_proto::filter::Filter;
-use mlvpn_proto::stats::Version;
-use mlvpn_proto::{Duration, Event, FilterRule, Instant, LinkIndex, PacketKind, Versions};
+use mlvpn_proto::{Duration, Event, FilterRule, Instant, LinkIndex, PacketKind};
 use mlvpn_sim::link::{Direction, LinkSpec, WanLink};
 use mlvpn_sim::packet::Side;
 use mlvpn_sim::rng::Seed;
@@ -30,23 +28,12 @@ fn stream(world: &mut Run, from: Side) -> FlowId {
     world.udp(from, 1_000, 1.6)
 }
 
-/// Stops the flow, lets the last packets arrive, and tells how many did not.
-fn lost(world: &mut Run, flow: FlowId) -> u64 {
-    world.stop_udp(flow);
-    world.run_for(secs(1));
-    world.udp_flow(flow).report(world.now()).lost()
-}
-
 fn silence_since(world: &Run, flow: FlowId, from: Instant) -> Duration {
     world.udp_flow(flow).longest_silence(from, world.now())
 }
 
 fn carried(world: &Run, link: usize, direction: Direction) -> u64 {
     world.network().counters(link, direction).delivered_bytes
-}
-
-fn both_speak(world: &Run, version: Version) -> bool {
-    SIDES.iter().all(|&side| world.stats(side).version == Some(version))
 }
 
 fn session_downs(world: &Run) -> usize {
@@ -73,49 +60,6 @@ fn links_come_up_with_nothing_configured_and_a_download_gets_their_sum() {
 }
 
 #[test]
-fn two_ends_that_speak_both_versions_speak_version_2() {
-    let mut world = Tunnel::new(two_links(), Versions::Auto).start_up(1);
-    let flow = stream(&mut world, Side::Client);
-    world.run_for(secs(40));
-    assert!(both_speak(&world, Version::V2));
-    assert_eq!((lost(&mut world, flow), session_downs(&world)), (0, 0));
-}
-
-#[test]
-fn a_peer_of_version_1_is_spoken_to_in_version_1_within_seconds() {
-    for old in SIDES {
-        let tunnel = Tunnel::new(two_links(), Versions::Auto)
-            .with_side(old, |config| config.versions = Versions::V1);
-        let mut world = tunnel.start_up(1);
-        assert!(world.now() < Instant::from_secs(5), "{:?}", world.now());
-        let flow = stream(&mut world, old);
-        world.run_for(secs(65));
-        assert!(both_speak(&world, Version::V1), "{old:?}");
-        assert_eq!((lost(&mut world, flow), session_downs(&world)), (0, 0), "{old:?}");
-        world.oracle().assert_clean();
-    }
-}
-
-#[test]
-fn a_peer_that_spoke_version_2_is_refused_in_version_1() {
-    for old in SIDES {
-        let tunnel = Tunnel::new(two_links(), Versions::Auto);
-        let mut world = tunnel.start_up(1);
-        world.run_for(secs(2));
-        let downgraded = tunnel.with_side(old, |config| config.versions = Versions::V1);
-        let reborn = downgraded.endpoint(old, Seed(5), world.now());
-        world.restart(old, reborn);
-        world.run_for(secs(60));
-        assert_ne!(world.stats(old.other()).version, Some(Version::V1));
-        assert_ne!(world.stats(old).version, Some(Version::V1));
-        if old == Side::Client {
-            let refused = world.stats(Side::Server).drops.of(DropReason::OtherVersion);
-            assert!(refused > 0, "{:?}", world.stats(Side::Server).drops);
-        }
-    }
-}
-
-#[test]
 fn a_link_that_is_cut_silently_costs_no_packet_while_the_other_has_room() {
     for from in SIDES {
         for cut in 0..2 {
@@ -127,7 +71,7 @@ fn a_link_that_is_cut_silently_costs_no_packet_while_the_other_has_room() {
             world.run_for(secs(10));
             let silence = silence_since(&world, flow, at);
             assert!(silence < millis(200), "{from:?} {cut}: {silence:?}");
-            assert_eq!(lost(&mut world, flow), 0, "{from:?} {cut}");
+            assert_eq!(world.finish_udp(flow).lost(), 0, "{from:?} {cut}");
             world.oracle().assert_clean();
         }
     }
@@ -196,7 +140,7 @@ fn a_flapping_link_does_no_harm() {
     }
     let at = Instant::from_secs(5);
     assert!(silence_since(&world, flow, at) < millis(250), "{:?}", silence_since(&world, flow, at));
-    let lost = lost(&mut world, flow);
+    let lost = world.finish_udp(flow).lost();
     assert!(lost <= 10, "{lost}");
     assert_eq!(session_downs(&world), 0);
     world.run_for(secs(40));
@@ -243,7 +187,7 @@ fn new_keys_lose_no_packet_on_lines_that_lose_and_reorder() {
     for flow in flows {
         let silence = silence_since(&world, flow, rekeys_at);
         assert!(silence < millis(100), "{silence:?}");
-        assert_eq!(lost(&mut world, flow), 0);
+        assert_eq!(world.finish_udp(flow).lost(), 0);
     }
     world.run_for(secs(250));
     assert_eq!(SIDES.map(|side| epochs_of(&world, side)), [4, 4]);
@@ -274,7 +218,7 @@ fn a_client_whose_address_changes_on_one_link_keeps_it() {
     world.run_for(secs(10));
     assert_eq!(world.stats(Side::Server).links[0].remote, "203.0.113.7:6000".parse().ok());
     assert!(silence_since(&world, flow, at) < millis(250), "{:?}", silence_since(&world, flow, at));
-    assert_eq!((lost(&mut world, flow), session_downs(&world)), (0, 0));
+    assert_eq!((world.finish_udp(flow).lost(), session_downs(&world)), (0, 0));
     assert_eq!((world.links_up(Side::Client), world.links_up(Side::Server)), (2, 2));
     world.oracle().assert_clean();
 }
@@ -296,11 +240,6 @@ fn a_client_whose_only_address_changes_goes_on_within_two_seconds() {
     }
 }
 
-fn restart(tunnel: &Tunnel, world: &mut Run, side: Side, seed: u64) {
-    let reborn = tunnel.endpoint(side, Seed(seed), world.now());
-    world.restart(side, reborn);
-}
-
 #[test]
 fn either_end_may_crash_and_is_back_within_seconds() {
     for crashed in [&[Side::Client][..], &[Side::Server], &SIDES] {
@@ -310,7 +249,7 @@ fn either_end_may_crash_and_is_back_within_seconds() {
             let flow = stream(&mut world, from);
             world.run_for(secs(10));
             let at = world.now();
-            crashed.iter().for_each(|&side| restart(&tunnel, &mut world, side, 99));
+            crashed.iter().for_each(|&side| tunnel.restart(&mut world, side, Seed(99)));
             world.run_for(secs(15));
             let silence = silence_since(&world, flow, at);
             assert!(silence < secs(4), "{crashed:?} {from:?}: {silence:?}");
@@ -354,7 +293,7 @@ fn data_goes_in_clear_only_when_both_ends_want_it() {
         let recorded = world.network().recordings();
         let is_readable = recorded.iter().any(|r| r.payload.windows(4).any(|w| w == [10, 0, 0, 1]));
         assert_eq!(is_readable, client && server);
-        assert_eq!(lost(&mut world, flow), 0);
+        assert_eq!(world.finish_udp(flow).lost(), 0);
         world.oracle().assert_clean();
     }
 }
@@ -397,7 +336,7 @@ fn links_are_added_and_removed_while_packets_flow() {
         assert_eq!(SIDES.map(|side| world.links_up(side)), [2, 2], "{:?}", world.events());
     }
     for flow in flows {
-        assert_eq!(lost(&mut world, flow), 0);
+        assert_eq!(world.finish_udp(flow).lost(), 0);
     }
     assert_eq!(session_downs(&world), 0);
     world.oracle().assert_clean();
@@ -422,7 +361,7 @@ fn a_fallback_link_carries_nothing_until_the_other_dies() {
         let before = carried(&world, 1, direction);
         world.run_for(secs(5));
         assert!(carried(&world, 1, direction) - before < 20_000, "{from:?}");
-        assert_eq!(lost(&mut world, flow), 0, "{from:?}");
+        assert_eq!(world.finish_udp(flow).lost(), 0, "{from:?}");
     }
 }
 
@@ -458,9 +397,8 @@ fn one_percent_of_loss_on_one_link_is_hidden() {
     world.stop_udp(warm_up);
     let flow = world.udp(Side::Server, 1_000, 8.0);
     world.run_for(secs(40));
-    let sent = world.udp_flow(flow).report(world.now()).sent;
-    let lost = lost(&mut world, flow);
-    assert!(lost as f64 <= 1e-4 * sent as f64, "{lost} of {sent}");
+    let report = world.finish_udp(flow);
+    assert!(report.lost() as f64 <= 1e-4 * report.sent as f64, "{report:?}");
     assert!(world.network().counters(0, Direction::Down).loss > 100);
     world.oracle().assert_clean();
 }

@@ -9,7 +9,6 @@
 //! `live` shows it meanwhile and `outcome` afterwards; `rights` makes do without root.
 
 mod bench;
-mod interrupt;
 mod lines;
 mod live;
 mod outcome;
@@ -23,11 +22,10 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
-use mlvpn_lab::Lab;
+use mlvpn_lab::{Interrupt, Lab};
 use mlvpn_sim::link::WanLink;
 
 use bench::Bench;
-use interrupt::Interrupt;
 use lines::Line;
 use live::Live;
 use outcome::Outcome;

@@ -221,7 +221,7 @@ pub struct Attachment {
     pub remote_port: Option<u16>,
 }
 
-/// Datagrams on a link since the start.
+/// Datagrams on a link since the start; with version 2 since the session began in which its path is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LinkTraffic {
     /// Datagrams sent.

@@ -9,8 +9,8 @@ use std::net::SocketAddr;
 
 use mlvpn_proto::crypto::v1::Key;
 use mlvpn_proto::{
-    Duration, Endpoint, EndpointConfig, Instant, LinkChange, LinkConfig, LinkIndex, PacketKind,
-    ReorderPolicy, Role, SessionConfig, TransmitBuf,
+    Duration, Endpoint, EndpointConfig, Instant, LinkChange, LinkConfig, LinkIndex, ReorderPolicy,
+    Role, TransmitBuf, Versions,
 };
 
 use crate::input::Input;
@@ -83,20 +83,15 @@ struct End {
 
 impl End {
     fn new(role: Role, reorder: ReorderPolicy, process: u16, now: Instant) -> Self {
-        let config = SessionConfig {
-            role,
-            inner: PacketKind::Ip,
-            key: Key::from_password(b"fuzz"),
-            cleartext_data: false,
+        let config = EndpointConfig {
+            versions: Versions::V1,
+            v1_key: Some(Key::from_password(b"fuzz")),
             reorder,
-            mtu: MTU,
-            local_ip4: None,
-            local_ip6: None,
-            filters: Vec::new(),
+            ..EndpointConfig::new(role, MTU)
         };
         let mut seed = [0; 32];
         seed[..2].copy_from_slice(&process.to_be_bytes());
-        let mut session = Endpoint::new(EndpointConfig::v1_only(config), seed, now);
+        let mut session = Endpoint::new(config, seed);
         for slot in 0..LINKS as u16 {
             let link = session.add_link(link_config(role, slot), now);
             session.handle_link_change(link, LinkChange::Opened, now);

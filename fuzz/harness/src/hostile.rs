@@ -10,10 +10,11 @@ use mlvpn_proto::id::{DataSeq, FlowId, PacketNumber};
 use mlvpn_proto::resequencer::MAX_PACKETS;
 use mlvpn_proto::wire::v1::{Datagram, HEADER_LEN, Header, Kind, MAX_DATAGRAM};
 use mlvpn_proto::{
-    Duration, Endpoint, EndpointConfig, Event, FilterRule, Instant, LinkChange, LinkConfig,
-    LinkIndex, PacketKind, ReorderPolicy, Role, SessionConfig, TransmitBuf,
+    Duration, Endpoint, EndpointConfig, FilterRule, Instant, LinkChange, LinkConfig, LinkIndex,
+    PacketKind, ReorderPolicy, Role, TransmitBuf, Versions,
 };
 
+use crate::events::EventOracle;
 use crate::input::Input;
 
 /// Most operations of one program.
@@ -49,7 +50,7 @@ struct Run {
     /// Links that exist, and whether their sockets are open.
     links: Vec<LinkIndex>,
     removed: BTreeSet<LinkIndex>,
-    up: BTreeSet<LinkIndex>,
+    events: EventOracle,
     /// The last datagram that the session sent.
     last_sent: Vec<u8>,
     next_number: u64,
@@ -61,26 +62,24 @@ impl Run {
         let flags = input.byte();
         let key = Key::from_password(b"fuzz");
         let is_clear = flags & 2 != 0;
-        let config = SessionConfig {
-            role: if flags & 1 == 0 { Role::Client } else { Role::Server },
+        let role = if flags & 1 == 0 { Role::Client } else { Role::Server };
+        let config = EndpointConfig {
+            versions: Versions::V1,
             inner: if flags & 4 == 0 { PacketKind::Ip } else { PacketKind::Ethernet },
-            key: key.clone(),
+            v1_key: Some(key.clone()),
             cleartext_data: is_clear,
             reorder: reorder(flags >> 3),
-            mtu: 1_400,
-            local_ip4: None,
-            local_ip6: None,
-            filters: Vec::new(),
+            ..EndpointConfig::new(role, 1_400)
         };
         let now = Instant::from_secs(60);
         let mut run = Self {
-            session: Endpoint::new(EndpointConfig::v1_only(config), [flags; 32], now),
+            session: Endpoint::new(config, [flags; 32]),
             key,
             is_clear,
             now,
             links: Vec::new(),
             removed: BTreeSet::new(),
-            up: BTreeSet::new(),
+            events: EventOracle::default(),
             last_sent: Vec::new(),
             next_number: 0,
             out: TransmitBuf::new(),
@@ -266,24 +265,12 @@ impl Run {
             assert!(!packet.is_empty() && packet.len() <= MAX_DATAGRAM);
         }
         while let Some(event) = self.session.poll_event() {
-            self.follow(event);
+            self.events.follow(event);
         }
         let stats = self.session.stats(self.now);
         assert!(stats.resequencer.held <= MAX_PACKETS + 1, "{:?}", stats.resequencer);
         if stats.resequencer.held > 0 {
             assert!(self.session.poll_timeout().is_some(), "packets are held for ever");
-        }
-    }
-
-    /// Every event follows from those before it.
-    fn follow(&mut self, event: Event) {
-        match event {
-            Event::LinkUp { link } => assert!(self.up.insert(link), "{link} came up twice"),
-            Event::LinkDown { link, .. } => assert!(self.up.remove(&link), "{link} was not up"),
-            Event::SessionUp => assert_eq!(self.up.len(), 1, "not with the first link"),
-            Event::SessionDown => assert!(self.up.is_empty(), "{:?} are up", self.up),
-            Event::PeerAddressChanged { from, to, .. } => assert_ne!(from, to),
-            _ => {}
         }
     }
 }

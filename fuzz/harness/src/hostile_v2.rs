@@ -14,12 +14,13 @@ use mlvpn_proto::id::{PacketNumber, PathId, SessionIndex};
 use mlvpn_proto::lanes::{MAX_BYTES, MAX_PACKETS};
 use mlvpn_proto::wire::v2::{DatagramKind, HEADER_LEN, TAG_LEN};
 use mlvpn_proto::{
-    Duration, Endpoint, EndpointConfig, Event, Instant, LinkChange, LinkConfig, LinkIndex,
-    PacketKind, ReorderPolicy, Role, TransmitBuf, Versions,
+    Duration, Endpoint, EndpointConfig, Instant, LinkChange, LinkConfig, LinkIndex, PacketKind,
+    Role, TransmitBuf, Versions,
 };
 use rand_chacha::ChaCha12Rng;
 use rand_core::{Rng as _, SeedableRng as _};
 
+use crate::events::EventOracle;
 use crate::input::Input;
 
 /// Most operations of one program.
@@ -62,7 +63,7 @@ struct Run {
     /// What the endpoint sent last of each kind that begins with this byte.
     sent: BTreeMap<u8, Vec<u8>>,
     removed: BTreeSet<LinkIndex>,
-    up: BTreeSet<LinkIndex>,
+    events: EventOracle,
     /// Bytes from and to each address, and where handshakes came from.
     traffic: BTreeMap<SocketAddr, (usize, usize)>,
     greeted: BTreeSet<SocketAddr>,
@@ -73,23 +74,16 @@ impl Run {
     fn new(flags: u8) -> Self {
         let role = if flags & 1 == 0 { Role::Client } else { Role::Server };
         let config = EndpointConfig {
-            role,
             versions: Versions::V2,
             inner: if flags & 2 == 0 { PacketKind::Ip } else { PacketKind::Ethernet },
-            v1_key: None,
             credentials: Some(credentials()),
-            routes: Vec::new(),
             cleartext_data: flags & 4 != 0,
-            reorder: ReorderPolicy::Adaptive,
-            mtu: 1_400,
-            local_ip4: None,
-            local_ip6: None,
-            filters: Vec::new(),
             unix_micros: 1,
             software: "fuzzed".to_owned(),
+            ..EndpointConfig::new(role, 1_400)
         };
         let now = Instant::from_secs(60);
-        let mut endpoint = Endpoint::new(config, [flags; 32], now);
+        let mut endpoint = Endpoint::new(config, [flags; 32]);
         for slot in 0..LINKS {
             let link = endpoint.add_link(link_config(role, slot, flags), now);
             endpoint.handle_link_change(link, LinkChange::Opened, now);
@@ -104,7 +98,7 @@ impl Run {
             expect: None,
             sent: BTreeMap::new(),
             removed: BTreeSet::new(),
-            up: BTreeSet::new(),
+            events: EventOracle::default(),
             traffic: BTreeMap::new(),
             greeted: BTreeSet::new(),
             out: TransmitBuf::new(),
@@ -314,7 +308,7 @@ impl Run {
             assert!(!packet.is_empty());
         }
         while let Some(event) = self.endpoint.poll_event() {
-            self.follow(event);
+            self.events.follow(event);
         }
         self.check_memory();
     }
@@ -335,17 +329,6 @@ impl Run {
         assert!(held <= MAX_PACKETS && bytes <= MAX_BYTES, "{:?}", stats.peers);
         assert!(held == 0 || self.endpoint.poll_timeout().is_some(), "held for ever");
         assert!(self.endpoint.pending_handshakes() <= 4_096);
-    }
-
-    /// Every event follows from those before it.
-    fn follow(&mut self, event: Event) {
-        match event {
-            Event::LinkUp { link } => assert!(self.up.insert(link), "{link} came up twice"),
-            Event::LinkDown { link, .. } => assert!(self.up.remove(&link), "{link} was not up"),
-            Event::SessionUp => assert_eq!(self.up.len(), 1, "not with the first link"),
-            Event::SessionDown => assert!(self.up.is_empty(), "{:?} are up", self.up),
-            _ => {}
-        }
     }
 }
 

@@ -21,6 +21,7 @@
 
 pub mod coalesce;
 pub mod config;
+mod events;
 pub mod filter;
 pub mod frames;
 pub mod handshake;

@@ -11,9 +11,8 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use clap::Args;
 use clap::builder::PossibleValuesParser;
-use mlvpn_lab::Lab;
+use mlvpn_lab::{Interrupt, Lab};
 
-use super::interrupt::Interrupt;
 use super::machine::Machine;
 use super::measure::other_load;
 use super::{absolute, build};

@@ -1,14 +1,11 @@
 //! The measurement itself.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use mlvpn_lab::Lab;
 use mlvpn_lab::workload::Transfer;
+use mlvpn_lab::{Interrupt, Lab};
 use serde::Serialize;
-use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::tunnel::{Carrier, Tunnel};
 use super::usage::{self, Processors};
@@ -55,10 +52,7 @@ pub(super) fn run_rounds(
     rounds: u32,
     duration: Duration,
 ) -> Result<Vec<Run>> {
-    let is_stopped = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
-        signal_hook::flag::register(signal, Arc::clone(&is_stopped))?;
-    }
+    let interrupt = Interrupt::watch()?;
     let lab = Lab::builder().direct_link("direct").build()?;
     let mut runs = Vec::new();
     for round in 0..rounds {
@@ -67,7 +61,7 @@ pub(super) fn run_rounds(
             order.reverse();
         }
         for carrier in order {
-            ensure!(!is_stopped.load(Ordering::Relaxed), "stopped by a signal");
+            interrupt.check()?;
             let run = run_once(carrier, round, duration, &lab);
             let run = run.with_context(|| format!("round {round}: {}", carrier.name()))?;
             eprintln!(

@@ -15,6 +15,7 @@ use socket2::{Socket, Type};
 
 use super::{Binding, CONNECT_TIMEOUT, PATIENCE, accept, join, open_socket};
 use crate::host::Host;
+use crate::interrupt::Interrupt;
 use crate::series::{Recorder, Series};
 
 /// Interval of the series.
@@ -266,6 +267,25 @@ impl RunningTransfer {
     #[must_use]
     pub fn is_over(&self) -> bool {
         self.shared.is_over()
+    }
+
+    /// Waits for the end of the duration. Returns the longest time without a byte of payload, of those
+    /// that end from now on or last until then.
+    ///
+    /// # Errors
+    /// When a signal says to stop.
+    pub fn longest_silence(&self, interrupt: &Interrupt) -> Result<Duration> {
+        let clock = Clock::new();
+        let (mut bytes, mut since, mut longest_us) = (self.bytes(), clock.now_us(), 0);
+        interrupt.wait(Duration::MAX, || {
+            let (seen, now) = (self.bytes(), clock.now_us());
+            longest_us = longest_us.max(now - since);
+            if seen != bytes {
+                (bytes, since) = (seen, now);
+            }
+            Ok(self.is_over())
+        })?;
+        Ok(Duration::from_micros(longest_us))
     }
 
     /// Waits for the end of the duration and for what is still under way to be given up.

@@ -96,16 +96,12 @@ impl SealingKey {
         self.sealed.load(Ordering::Relaxed)
     }
 
-    /// Whether it is time for the next epoch's handshake `[H13]`.
+    /// When it is time for the next epoch's handshake `[H13]`, if the peer has sealed `opened` packets
+    /// at least: by age, or at once when either end has sealed enough.
     #[must_use]
-    pub fn should_rekey(&self, now: Instant) -> bool {
-        self.sealed() >= REKEY_PACKETS || now.saturating_since(self.born) >= REKEY_AGE
-    }
-
-    /// When it is time for the next epoch's handshake by age `[H13]`.
-    #[must_use]
-    pub fn rekey_at(&self) -> Instant {
-        self.born + REKEY_AGE
+    pub fn rekey_at(&self, opened: u32) -> Instant {
+        let is_used = self.sealed().max(opened) >= REKEY_PACKETS;
+        if is_used { Instant::ZERO } else { self.born + REKEY_AGE }
     }
 
     /// Whether nothing may be sealed any more `[H14]`. [`Self::seal`] itself knows no time and
@@ -270,9 +266,10 @@ mod tests {
         let mut numbers = counter();
         let mut packet = datagram(&[2]);
         key.sealed.store(REKEY_PACKETS - 1, Ordering::Relaxed);
-        assert!(!key.should_rekey(Instant::ZERO));
+        assert_eq!(key.rekey_at(0), Instant::ZERO + REKEY_AGE);
+        assert_eq!(key.rekey_at(REKEY_PACKETS), Instant::ZERO);
         key.seal(numbers.draw().unwrap(), false, &mut packet).unwrap();
-        assert!(key.should_rekey(Instant::ZERO));
+        assert_eq!(key.rekey_at(0), Instant::ZERO);
         assert!(!key.is_exhausted(Instant::ZERO));
 
         key.sealed.store(MAX_PACKETS - 1, Ordering::Relaxed);
@@ -287,8 +284,7 @@ mod tests {
     #[test]
     fn an_epoch_wears_out_by_age() {
         let key = SealingKey::new(Cipher::Aes256Gcm, &SECRET, INDEX, Instant::from_secs(1_000));
-        assert!(!key.should_rekey(Instant::from_millis(1_119_999)));
-        assert!(key.should_rekey(Instant::from_secs(1_120)));
+        assert_eq!(key.rekey_at(0), Instant::from_secs(1_120));
         assert!(!key.is_exhausted(Instant::from_millis(1_179_999)));
         assert!(key.is_exhausted(Instant::from_secs(1_180)));
     }

@@ -15,7 +15,6 @@ use crate::ip::PacketKind;
 use crate::session::v2::path::Route;
 use crate::session::v2::{Identity, Session, SessionSetup};
 use crate::time::{Duration, Instant};
-use crate::wire::v2::{CloseReason, DatagramKind};
 
 /// Version 1 is tried with the initiation after those that were not answered `[V2]`.
 const UNANSWERED: u32 = 3;
@@ -52,6 +51,7 @@ impl Endpoint {
         self.config.versions == Versions::Auto && self.sessions.is_empty() && is_unanswered
     }
 
+    /// Begins to send initiations, the first at once.
     pub(super) fn begin_handshake(&mut self, now: Instant) {
         if let Some(initiator) = &mut self.initiator {
             initiator.negotiation.begin(now);
@@ -122,12 +122,7 @@ impl Endpoint {
     }
 
     /// Takes the answer to an initiation.
-    pub(super) fn handle_response(
-        &mut self,
-        _link: LinkIndex,
-        data: &[u8],
-        now: Instant,
-    ) -> Result<(), DropReason> {
+    pub(super) fn handle_response(&mut self, data: &[u8], now: Instant) -> Result<(), DropReason> {
         let initiator = self.initiator.as_mut().ok_or(DropReason::Handshake)?;
         let (established, epoch) = match initiator.negotiation.handle_response(data, now) {
             Ok(agreed) => agreed,
@@ -151,8 +146,8 @@ impl Endpoint {
         Ok(())
     }
 
+    /// Takes a cookie, which the next initiation on the same path bears.
     pub(super) fn handle_cookie(&mut self, data: &[u8], now: Instant) -> Result<(), DropReason> {
-        debug_assert!(DatagramKind::of(data) == DatagramKind::CookieReply, "asked before");
         let Self { initiator, config, .. } = self;
         let initiator = initiator.as_mut().ok_or(DropReason::Handshake)?;
         let credentials = config.credentials.as_ref().ok_or(DropReason::Handshake)?;
@@ -215,7 +210,4 @@ impl Endpoint {
             self.events.push_back(Event::HandshakeTrouble { error });
         }
     }
-
-    /// The reason for a goodbye to a peer whose session is replaced.
-    pub(super) const REPLACED: CloseReason = CloseReason::Replaced;
 }

@@ -196,7 +196,8 @@ impl Link {
         }
     }
 
-    /// Whether the owner is to be told that the link is down now, if it really is not `is_up`.
+    /// Why the owner is to be told now that the link, which is not up, is down; none while it may come
+    /// back before anybody has to know, for which `is_coming` gives hope.
     fn is_gone(&mut self, is_coming: bool, now: Instant) -> Option<DownReason> {
         let since = *self.missing_since.get_or_insert(now);
         let is_over = now.saturating_since(since) >= GRACE || self.reason.is_some() || !is_coming;
@@ -299,7 +300,6 @@ impl Endpoint {
         while let Some(event) = self.v1.as_mut().and_then(v1::Session::poll_event) {
             match event {
                 // What is up is worked out from both versions.
-                Event::LinkUp { .. } | Event::SessionUp | Event::SessionDown => {}
                 Event::LinkDown { link, reason } => self.links.explain(link, reason),
                 event => self.events.push_back(event),
             }

@@ -42,11 +42,13 @@ pub(super) struct Pending {
     /// The path on which the handshake ran, and where the answer went.
     path: PathId,
     route: Route,
-    time: u64,
+    /// That of the initiation.
+    time_micros: Option<u64>,
     until: Instant,
 }
 
 impl Responder {
+    /// Keeps a session until its first packet comes; where there are too many, the oldest makes room.
     fn keep(&mut self, index: SessionIndex, pending: Pending) {
         if self.pending.len() >= MAX_PENDING {
             let oldest = self.pending.iter().min_by_key(|(_, pending)| pending.until);
@@ -69,7 +71,7 @@ impl Responder {
         self.pending.contains_key(&index)
     }
 
-    /// The epoch that a packet names, if it is one of a session that may come to be.
+    /// Takes out the session that may come to be and whose packets bear `index`, if there is one.
     pub(super) fn take(&mut self, index: SessionIndex) -> Option<Pending> {
         self.pending.remove(&index)
     }
@@ -95,7 +97,7 @@ impl Pending {
 
     /// The session that it becomes.
     pub(super) fn into_session(self, mut session: Session, now: Instant) -> Session {
-        session.note_offer(self.time);
+        session.note_offer(self.time_micros);
         session.await_first_packet(self.epoch, (self.path, self.route), now);
         session
     }
@@ -167,20 +169,20 @@ impl Endpoint {
             ethernet: self.config.inner == PacketKind::Ethernet,
             has_fast_aes: Cipher::Aes256Gcm.is_at_full_speed(),
         };
-        let (identity, time) = (identity_of(&accepted), accepted.time_micros());
+        let (identity, time_micros) = (identity_of(&accepted), accepted.time_micros());
         let (datagram, established) = accepted.respond(&answer)?;
         let epoch = Epoch::new(&established, now);
         let (path, route) = (established.path, Route { link, remote: from });
         match known.and_then(|slot| Some((slot, self.sessions.get_mut(slot)?))) {
             Some((slot, session)) => {
-                session.note_offer(time);
+                session.note_offer(time_micros);
                 session.await_first_packet(epoch, (path, route), now);
                 self.sessions.index(slot);
             }
             None => {
                 if let Some(responder) = &mut self.responder {
                     let until = now + PENDING_TIME;
-                    let pending = Pending { epoch, identity, path, route, time, until };
+                    let pending = Pending { epoch, identity, path, route, time_micros, until };
                     responder.keep(index, pending);
                 }
             }

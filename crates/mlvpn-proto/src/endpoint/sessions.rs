@@ -8,16 +8,16 @@ use rand_core::Rng as _;
 
 use super::Endpoint;
 use super::links::Links;
-use crate::config::EndpointConfig;
+use crate::config::{EndpointConfig, IpPrefix};
 use crate::drop::DropReason;
-use crate::event::Event;
+use crate::event::{DownReason, Event};
 use crate::id::{LinkIndex, SessionIndex};
 use crate::ip::{self, PacketKind};
 use crate::session::v2::path::Route;
 use crate::session::v2::receive::Incoming;
 use crate::session::v2::{Identity, Session, Shared};
 use crate::time::{Duration, Instant};
-use crate::wire::v2::SealedHeader;
+use crate::wire::v2::{CloseReason, SealedHeader};
 
 /// An index is not given out again for this long after its last use `[H16]`.
 const RETIRED_FOR: Duration = Duration::from_secs(240);
@@ -139,7 +139,7 @@ impl Sessions {
                 .rposition(|slot| slot.as_ref().is_some_and(Session::is_usable));
         }
         let (_, destination) = ip::addresses(packet)?;
-        let holds = |networks: &[crate::config::IpPrefix]| {
+        let holds = |networks: &[IpPrefix]| {
             let matching = networks.iter().filter(|network| network.contains(destination));
             matching.map(|network| network.len).max()
         };
@@ -248,7 +248,7 @@ impl Endpoint {
         for rival in self.sessions.rivals(slot) {
             if let Some(session) = self.sessions.get_mut(rival) {
                 let peer = session.identity().peer;
-                session.close(Self::REPLACED, crate::event::DownReason::PeerDisconnected);
+                session.close(CloseReason::Replaced, DownReason::PeerDisconnected);
                 self.events.push_back(Event::PeerReplaced { peer });
             }
         }

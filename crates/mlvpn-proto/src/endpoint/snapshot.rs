@@ -6,7 +6,7 @@ use crate::event::Quality;
 use crate::handshake::v1::LinkState;
 use crate::id::LinkIndex;
 use crate::session::v2::{self, path::Path};
-use crate::stats::{LinkStats, SessionStats, Traffic, Version};
+use crate::stats::{LinkStats, SessionStats, Version};
 use crate::time::Instant;
 
 impl Endpoint {
@@ -15,7 +15,7 @@ impl Endpoint {
     pub fn stats(&self, now: Instant) -> SessionStats {
         let v1 = self.v1.as_ref().map(|v1| v1.stats(now));
         let mut drops = self.drops.clone();
-        let (mut from_tun, mut to_tun) = (self.from_tun, self.to_tun_count);
+        let (mut from_tun, mut to_tun) = (self.from_tun_count, self.to_tun_count);
         if let Some(v1) = &v1 {
             drops.add_all(&v1.drops);
             from_tun.add(v1.from_tun);
@@ -36,7 +36,10 @@ impl Endpoint {
         links.retain(|stats| self.links.get(stats.link).is_some());
         links.sort_by_key(|stats| stats.link);
         SessionStats {
-            version: self.version(),
+            version: match self.sessions.is_empty() {
+                true => v1.as_ref().and_then(|v1| v1.version),
+                false => Some(Version::V2),
+            },
             from_tun,
             to_tun,
             drops,
@@ -50,15 +53,6 @@ impl Endpoint {
     #[must_use]
     pub fn pending_handshakes(&self) -> usize {
         self.responder.as_ref().map_or(0, super::responder::Responder::len)
-    }
-
-    /// The version that is spoken at present.
-    fn version(&self) -> Option<Version> {
-        if !self.sessions.is_empty() {
-            return Some(Version::V2);
-        }
-        let v1 = self.v1.as_ref()?;
-        self.links.iter().any(|(link, _)| v1.is_up(link)).then_some(Version::V1)
     }
 
     fn is_asking(&self) -> bool {
@@ -108,12 +102,5 @@ impl Endpoint {
         let session = self.sessions.iter().find(|s| s.paths().any(|p| std::ptr::eq(p, path)))?;
         let behind = session.transit().behind_fastest(path.id)?;
         Some(behind.as_secs_f64() * 1e3)
-    }
-}
-
-impl Traffic {
-    fn add(&mut self, other: Self) {
-        self.packets += other.packets;
-        self.bytes += other.bytes;
     }
 }

@@ -40,12 +40,6 @@ impl Negotiation {
         }
     }
 
-    /// Whether an answer is being looked for.
-    #[must_use]
-    pub fn is_going_on(&self) -> bool {
-        self.next.is_some()
-    }
-
     /// Initiations sent since the last answer.
     #[must_use]
     pub fn sent(&self) -> u32 {

@@ -1,4 +1,4 @@
-//! Tests of the lanes of flows, their kinds and their marks.
+//! Tests of the lanes of flows, and of their marks.
 
 use super::*;
 use crate::ip::checksum;
@@ -117,34 +117,6 @@ fn a_frame_goes_by_the_ip_packet_in_it_or_else_by_its_addresses() {
 }
 
 #[test]
-fn only_a_bare_acknowledgement_is_one() {
-    #[rustfmt::skip]
-    let cases = [
-        (ipv4(6, 0, &tcp(0x10, 0)), FlowKind::TcpAck),
-        (ipv6(6, 0, &tcp(0x10, 0)), FlowKind::TcpAck),
-        (ipv4(6, 0, &tcp(0xd0, 0)), FlowKind::TcpAck), // with ECE and CWR
-        (ipv4(6, 0, &tcp(0x10, 1)), FlowKind::Tcp),
-        (ipv4(6, 0, &tcp(0x12, 0)), FlowKind::Tcp),    // SYN
-        (ipv4(6, 0, &tcp(0x11, 0)), FlowKind::Tcp),    // FIN
-        (ipv4(6, 0, &tcp(0x14, 0)), FlowKind::Tcp),    // RST
-        (ipv4(6, 0, &tcp(0x02, 0)), FlowKind::Tcp),
-        (ipv4(6, 0, &tcp(0x10, 0)[..9]), FlowKind::Tcp), // cut off
-        (ipv4(17, 0, &udp(1)), FlowKind::Udp),
-        (ipv6(17, 0, &udp(1)), FlowKind::Udp),
-        (ipv4(1, 0, &udp(1)), FlowKind::Other),
-        (vec![], FlowKind::Other),
-    ];
-    for (packet, expected) in cases {
-        assert_eq!(FlowKind::of_packet(&packet, PacketKind::Ip), expected, "{packet:02x?}");
-        assert_eq!(LaneMap::new(&[0; 16]).inspect(&packet, PacketKind::Ip).kind, expected);
-    }
-    let mut fragment = ipv4(6, 0, &tcp(0x10, 0));
-    fragment[6] = 0x20;
-    assert_eq!(FlowKind::of_packet(&fragment, PacketKind::Ip), FlowKind::Tcp);
-    assert!(FlowKind::TcpAck.is_tcp() && !FlowKind::Udp.is_tcp());
-}
-
-#[test]
 fn capable_packets_are_marked_and_others_left_alone() {
     let fields = [Ecn::NotEct, Ecn::Ect1, Ecn::Ect0, Ecn::Ce];
     for (bits, expected) in (0..).zip(fields) {
@@ -196,12 +168,11 @@ proptest! {
         let map = LaneMap::new(&[1; 16]);
         for mut packet in [bytes.clone(), frame(0x0800, &bytes), frame(0x86dd, &bytes)] {
             for kind in [PacketKind::Ip, PacketKind::Ethernet] {
-                let before = map.inspect(&packet, kind);
+                let (lane, ecn) = (map.lane_of(&packet, kind), Ecn::of_packet(&packet, kind));
                 let is_marked = mark_ce(&mut packet, kind);
-                let after = map.inspect(&packet, kind);
-                prop_assert_eq!(is_marked, before.ecn.is_capable());
-                prop_assert_eq!((after.lane, after.kind), (before.lane, before.kind));
-                prop_assert_eq!(after.ecn == Ecn::Ce, is_marked);
+                prop_assert_eq!(is_marked, ecn.is_capable());
+                prop_assert_eq!(map.lane_of(&packet, kind), lane);
+                prop_assert_eq!(Ecn::of_packet(&packet, kind) == Ecn::Ce, is_marked);
             }
         }
     }

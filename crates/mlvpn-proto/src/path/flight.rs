@@ -149,14 +149,8 @@ impl<T> Flight<T> {
     /// When the oldest packet that is on its way and will be told of was sent.
     #[must_use]
     pub fn oldest(&self) -> Option<Instant> {
-        self.waited_for().next().map(|sent| sent.at)
-    }
-
-    /// When the latest packet that will be told of was sent, while it is on its way.
-    #[must_use]
-    pub fn latest(&self) -> Option<Instant> {
         let is_waited_for = |sent: &&Sent<T>| sent.is_eliciting && !sent.is_settled;
-        self.packets.iter().rev().find(is_waited_for).map(|sent| sent.at)
+        self.packets.iter().find(is_waited_for).map(|sent| sent.at)
     }
 
     /// Takes back the contents of all packets on their way, the oldest first. They remain on their
@@ -240,10 +234,6 @@ impl<T> Flight<T> {
         })
     }
 
-    fn waited_for(&self) -> impl Iterator<Item = &Sent<T>> {
-        self.packets.iter().filter(|sent| sent.is_eliciting && !sent.is_settled)
-    }
-
     fn sent(&self, number: u64) -> Option<&Sent<T>> {
         self.packets.get(usize::try_from(number.checked_sub(self.first)?).ok()?)
     }
@@ -321,7 +311,7 @@ mod tests {
         assert_eq!(flight.bytes(), 500);
         let again = flight.on_report(&report(4, 5, &[]), RTT, at(25));
         assert_eq!((again.acked, again.lost, again.rtt), (vec![], vec![], None));
-        assert_eq!((flight.oldest(), flight.latest()), (Some(at(5)), Some(at(9))));
+        assert_eq!(flight.oldest(), Some(at(5)));
     }
 
     #[test]

@@ -91,12 +91,6 @@ impl Receipt {
         self.runs.front().map(|&(_, largest)| PacketNumber(largest))
     }
 
-    /// When the last packet came that was the largest then.
-    #[must_use]
-    pub fn last_progress(&self) -> Option<Instant> {
-        self.largest().map(|_| self.largest_at)
-    }
-
     /// When the sender is to be told, given the path's round trip: `clamp(rtt / 3, 5 ms, 50 ms)`
     /// after the last report, at once when a gap has opened, never while there is no news `[F8]`.
     #[must_use]

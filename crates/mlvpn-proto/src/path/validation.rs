@@ -115,12 +115,11 @@ impl Validation {
 
     /// Whether a datagram of `len` bytes may be sent there; counts it if so.
     pub fn try_send(&mut self, len: usize) -> bool {
-        let budget = self.bytes_received * AMPLIFICATION_LIMIT;
-        if !self.is_validated && !self.is_trusted && self.bytes_sent + len as u64 > budget {
-            return false;
+        let is_allowed = len <= self.allowance();
+        if is_allowed {
+            self.bytes_sent += len as u64;
         }
-        self.bytes_sent += len as u64;
-        true
+        is_allowed
     }
 }
 

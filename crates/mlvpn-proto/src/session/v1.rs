@@ -1,16 +1,6 @@
-//! A session of version 1.
-//!
-//! The owner feeds it datagrams, IP packets and the time, and drains what comes of that:
-//!
-//! ```text
-//! handle_datagram ─┐                 ┌─► poll_transmit   batches for the links' sockets
-//! handle_ip_packet ├─►   Session  ───┼─► poll_ip_packet  packets for the tunnel interface
-//! handle_timeout  ─┘                 ├─► poll_event      what happened
-//!                                    └─► poll_timeout    when to call handle_timeout next
-//! ```
-//!
-//! After any input, everything that can be polled is to be polled until it is empty.
+//! A session of version 1. It is driven and drained as [`crate::Endpoint`] is, by which it is owned.
 
+pub(crate) mod config;
 pub(crate) mod path;
 mod receive;
 mod send;
@@ -22,7 +12,7 @@ use rand_core::{Rng as _, SeedableRng as _};
 
 use super::{LinkChange, Timer};
 use crate::buffer::Pool;
-use crate::config::{FilterRule, LinkConfig, SessionConfig};
+use crate::config::{FilterRule, LinkConfig};
 use crate::delay::DelayTable;
 use crate::drop::{DropCounts, DropReason};
 use crate::event::{DownReason, Event, Quality};
@@ -33,11 +23,12 @@ use crate::resequencer::{ReorderPolicy, Resequencer};
 use crate::scheduler::weighted::Weighted;
 use crate::stats::{LinkStats, SessionStats, Traffic, Version};
 use crate::time::Instant;
+use config::SessionConfig;
 use path::Path;
 
 /// The association with one peer.
 #[derive(Debug)]
-pub struct Session {
+pub(crate) struct Session {
     config: SessionConfig,
     rng: ChaCha12Rng,
     paths: Vec<Option<Path>>,
@@ -71,10 +62,7 @@ struct SessionCounters {
 impl Session {
     /// A session without links. `seed` must be unpredictable and never used twice: flow ids, and
     /// through them nonces, come from it.
-    #[must_use]
-    pub fn new(mut config: SessionConfig, seed: [u8; 32], _now: Instant) -> Self {
-        let max_mtu = SessionConfig::max_mtu(config.inner, config.cleartext_data);
-        config.mtu = config.mtu.min(max_mtu);
+    pub(crate) fn new(config: SessionConfig, seed: [u8; 32]) -> Self {
         Self {
             rng: ChaCha12Rng::from_seed(seed),
             paths: Vec::new(),
@@ -101,7 +89,7 @@ impl Session {
     ///
     /// # Panics
     /// When the slot is not free.
-    pub fn add_link(&mut self, link: LinkIndex, config: LinkConfig, now: Instant) {
+    pub(crate) fn add_link(&mut self, link: LinkIndex, config: LinkConfig, now: Instant) {
         assert!(!self.has_link(link), "a slot holds one link");
         let flow = self.draw_flow_id();
         let path = Path::new(self.config.role, config, flow, now);
@@ -114,20 +102,18 @@ impl Session {
     }
 
     /// Whether the slot is taken: also by a link that was removed and has goodbyes left to send.
-    #[must_use]
-    pub fn has_link(&self, link: LinkIndex) -> bool {
+    pub(crate) fn has_link(&self, link: LinkIndex) -> bool {
         self.paths.get(link.slot()).is_some_and(Option::is_some)
     }
 
     /// Whether the link is up.
-    #[must_use]
-    pub fn is_up(&self, link: LinkIndex) -> bool {
+    pub(crate) fn is_up(&self, link: LinkIndex) -> bool {
         let path = self.paths.get(link.slot()).and_then(Option::as_ref);
         path.is_some_and(|path| path.conversation.is_up())
     }
 
     /// Takes a link away. It says goodbye first: poll once more before its socket is closed.
-    pub fn remove_link(&mut self, link: LinkIndex, now: Instant) {
+    pub(crate) fn remove_link(&mut self, link: LinkIndex, now: Instant) {
         if let Some(path) = self.path_mut(link) {
             path.is_removed = true;
             let reaction = path.conversation.close(DownReason::Removed, now);
@@ -137,7 +123,7 @@ impl Session {
     }
 
     /// Gives a link other settings without disturbing what goes on.
-    pub fn reconfigure_link(&mut self, link: LinkIndex, config: LinkConfig, now: Instant) {
+    pub(crate) fn reconfigure_link(&mut self, link: LinkIndex, config: LinkConfig, now: Instant) {
         let Some(path) = self.path_mut(link) else { return };
         path.conversation.set_timeout(config.timeout);
         if config.remote.is_some() {
@@ -150,24 +136,23 @@ impl Session {
     }
 
     /// Replaces the filters.
-    pub fn set_filters(&mut self, filters: Vec<FilterRule>) {
+    pub(crate) fn set_filters(&mut self, filters: Vec<FilterRule>) {
         self.config.filters = filters;
         self.update_eligible();
     }
 
     /// Changes the largest IP packet that is taken.
-    pub fn set_mtu(&mut self, mtu: u16) {
-        let max = SessionConfig::max_mtu(self.config.inner, self.config.cleartext_data);
-        self.config.mtu = mtu.min(max);
+    pub(crate) fn set_mtu(&mut self, mtu: u16) {
+        self.config.mtu = mtu.min(self.config.max_mtu());
     }
 
     /// Changes how the order of packets is restored.
-    pub fn set_reorder(&mut self, policy: ReorderPolicy) {
+    pub(crate) fn set_reorder(&mut self, policy: ReorderPolicy) {
         self.resequencer.set_policy(policy);
     }
 
     /// A link's socket was opened, closed, or stopped or began taking packets.
-    pub fn handle_link_change(&mut self, link: LinkIndex, change: LinkChange, now: Instant) {
+    pub(crate) fn handle_link_change(&mut self, link: LinkIndex, change: LinkChange, now: Instant) {
         let Some(path) = self.path_mut(link) else { return };
         match change {
             LinkChange::Opened => {
@@ -188,7 +173,7 @@ impl Session {
     }
 
     /// Does what is due. To be called when [`Session::poll_timeout`] says, harmless otherwise.
-    pub fn handle_timeout(&mut self, now: Instant) {
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
         for slot in 0..self.paths.len() {
             let link = LinkIndex(slot as u16);
             while let Some(path) = self.path_mut(link)
@@ -205,7 +190,7 @@ impl Session {
     }
 
     /// Ends the session: the peer is told on every link that is up. Poll what is to be sent.
-    pub fn close(&mut self, now: Instant) {
+    pub(crate) fn close(&mut self, now: Instant) {
         self.is_closed = true;
         for slot in 0..self.paths.len() {
             let link = LinkIndex(slot as u16);
@@ -217,7 +202,7 @@ impl Session {
     }
 
     /// The next packet for the tunnel interface.
-    pub fn poll_ip_packet(&mut self) -> Option<&[u8]> {
+    pub(crate) fn poll_ip_packet(&mut self) -> Option<&[u8]> {
         if let Some(done) = self.lent.take() {
             self.pool.give(done);
         }
@@ -226,14 +211,13 @@ impl Session {
         Some(self.lent.insert(packet))
     }
 
-    /// The next thing that happened.
-    pub fn poll_event(&mut self) -> Option<Event> {
+    /// The next thing that happened, but for what is up: the endpoint asks [`Self::is_up`].
+    pub(crate) fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()
     }
 
     /// When [`Session::handle_timeout`] is due, and why.
-    #[must_use]
-    pub fn poll_timeout(&self) -> Option<(Instant, Timer)> {
+    pub(crate) fn poll_timeout(&self) -> Option<(Instant, Timer)> {
         let of_paths = self.paths().filter_map(|(link, path)| {
             let (at, wake) = path.poll_timeout()?;
             Some((
@@ -250,10 +234,9 @@ impl Session {
     }
 
     /// Numbers as of `now`.
-    #[must_use]
-    pub fn stats(&self, now: Instant) -> SessionStats {
+    pub(crate) fn stats(&self, now: Instant) -> SessionStats {
         SessionStats {
-            version: (self.links_up() > 0).then_some(Version::V1),
+            version: self.paths().any(|(_, path)| path.conversation.is_up()).then_some(Version::V1),
             peers: Vec::new(),
             from_tun: self.counters.from_tun,
             to_tun: self.counters.to_tun,
@@ -306,10 +289,6 @@ impl Session {
     fn on_link_up(&mut self, link: LinkIndex, now: Instant) {
         self.resequencer.set_carrier(link, true, now);
         self.update_eligible();
-        self.events.push_back(Event::LinkUp { link });
-        if self.links_up() == 1 {
-            self.events.push_back(Event::SessionUp);
-        }
     }
 
     fn on_link_down(&mut self, link: LinkIndex, reason: DownReason, now: Instant) {
@@ -323,9 +302,6 @@ impl Session {
             path.quality = Quality::Good;
             let stranded = std::mem::take(&mut path.outbox.data);
             self.dispatch_again(stranded, now);
-        }
-        if self.links_up() == 0 {
-            self.events.push_back(Event::SessionDown);
         }
         self.resequencer.handle_timeout(&self.delays, now, &mut self.to_tun);
     }
@@ -364,10 +340,6 @@ impl Session {
             .iter()
             .map(|rule| slot_of(&rule.link).map(|(link, _)| link.slot()))
             .collect();
-    }
-
-    fn links_up(&self) -> usize {
-        self.paths().filter(|(_, path)| path.conversation.is_up()).count()
     }
 
     /// Frees the slot of a removed link that has nothing left to send.

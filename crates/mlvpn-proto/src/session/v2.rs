@@ -36,7 +36,7 @@ use crate::lanes::LaneResequencer;
 use crate::stats::PeerStats;
 use crate::time::{Duration, Instant};
 use crate::transit::TransitTable;
-use crate::wire::v2::{CloseReason, PathStatus};
+use crate::wire::v2::{CloseReason, Frame, PathStatus};
 use path::{Path, PathState, Route};
 use promise::Promises;
 use send::Upload;
@@ -93,8 +93,9 @@ pub(crate) struct Session {
     early_status: [Option<(u16, PathStatus)>; PathId::COUNT],
     /// The responder's: handshakes that were not confirmed yet.
     answered: VecDeque<Answered>,
-    /// The time of the latest initiation for this session.
-    latest_offer: u64,
+    /// The time of the latest initiation for this session, of those that had one, in microseconds since
+    /// 1970 on the initiator's clock.
+    latest_offer: Option<u64>,
     /// When an IP packet came from either side last.
     last_data: Option<Instant>,
     last_received: Option<Instant>,
@@ -175,7 +176,7 @@ impl Session {
             sources: setup.sources,
             early_status: [None; PathId::COUNT],
             answered: VecDeque::new(),
-            latest_offer: 0,
+            latest_offer: None,
             last_data: None,
             last_received: None,
             born: now,
@@ -186,13 +187,15 @@ impl Session {
         &self.identity
     }
 
-    /// Whether an initiation of that time may be for this session: it is no replay `[H11]`.
-    pub(crate) fn accepts_offer(&self, time: u64) -> bool {
-        time > self.latest_offer
+    /// Whether an initiation of that time may be for this session: it is no replay, or does not say
+    /// `[H11]`.
+    pub(crate) fn accepts_offer(&self, time_micros: Option<u64>) -> bool {
+        time_micros.is_none_or(|time| Some(time) > self.latest_offer)
     }
 
-    pub(crate) fn note_offer(&mut self, time: u64) {
-        self.latest_offer = self.latest_offer.max(time);
+    /// An initiation of that time was accepted for this session.
+    pub(crate) fn note_offer(&mut self, time_micros: Option<u64>) {
+        self.latest_offer = self.latest_offer.max(time_micros);
     }
 
     /// Whether the owner has to look at the paths again.
@@ -284,8 +287,7 @@ impl Session {
         [self.epochs.rekey_at(), desertion].into_iter().flatten().min()
     }
 
-    /// Begins a path for a socket, or gives a known one other addresses. Only the initiator does
-    /// this; `is_validated` when a handshake ran on it.
+    /// Begins a path for a socket, or gives a known one other addresses. Only the initiator does this.
     pub(crate) fn open_path(&mut self, id: PathId, route: Route, terms: PathTerms, now: Instant) {
         let slot = &mut self.paths[id.slot()];
         match slot {
@@ -342,7 +344,7 @@ impl Session {
         }
     }
 
-    /// A link's socket takes no more for now, or does again.
+    /// A link's socket takes nothing at the moment, or does again.
     pub(crate) fn set_blocked(&mut self, link: LinkIndex, is_blocked: bool) {
         for path in self.paths.iter_mut().flatten().filter(|path| path.route.link == link) {
             path.is_blocked = is_blocked;
@@ -444,7 +446,7 @@ impl Session {
         for id in
             self.paths().filter(|path| path.is_usable()).map(|path| path.id).collect::<Vec<_>>()
         {
-            self.push_frame(id, &crate::wire::v2::Frame::Close(reason));
+            self.push_frame(id, &Frame::Close(reason));
         }
         self.end(why);
     }
@@ -454,7 +456,7 @@ impl Session {
         self.ended.get_or_insert(why);
     }
 
-    /// Whether a path with that address is known, for who wants to know whose address it is.
+    /// Where the peer is on a link, while a path there is up.
     pub(crate) fn remote_of(&self, link: LinkIndex) -> Option<SocketAddr> {
         self.paths()
             .find(|path| path.route.link == link && path.is_usable())
@@ -462,9 +464,33 @@ impl Session {
     }
 }
 
-/// How large an IP packet may be.
+/// How large an IP packet may be, in bytes, and whether the search for larger ones is over.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct SessionMtu {
     pub(crate) packet: u16,
     pub(crate) is_final: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_initiation_is_refused_as_a_replay_only_by_a_time_that_it_names() {
+        let setup = SessionSetup {
+            role: Role::Server,
+            kind: PacketKind::Ip,
+            identity: Identity { id: SessionId([1; 8]), peer: None },
+            software: String::new(),
+            lane_key: [0; 16],
+            sources: Vec::new(),
+        };
+        let mut session = Session::new(setup, Instant::ZERO);
+        session.note_offer(Some(5));
+        session.note_offer(Some(3));
+        session.note_offer(None);
+        assert!(session.accepts_offer(Some(6)));
+        assert!(!session.accepts_offer(Some(5)));
+        assert!(session.accepts_offer(None));
+    }
 }

@@ -6,7 +6,7 @@ use mlvpn_proto::time::Instant;
 
 use super::{Endpoint, World};
 use crate::packet::Side;
-use crate::traffic::{FlowId, Requests, TcpFlow, Traffic, UdpFlow};
+use crate::traffic::{FlowId, Requests, TcpFlow, Traffic, UdpFlow, UdpReport};
 
 const BULK_PORT: u16 = 80;
 const UDP_PORT: u16 = 5_001;
@@ -85,6 +85,17 @@ impl<E: Endpoint> World<E> {
             Traffic::Udp(flow) => flow.stop_at(self.now),
             other => panic!("{id:?} is no UDP flow: {other:?}"),
         }
+    }
+
+    /// Stops the UDP flow `id`, and lets its last packets arrive within a second. Returns what became of
+    /// all of them.
+    ///
+    /// # Panics
+    /// When `id` is another kind of traffic.
+    pub fn finish_udp(&mut self, id: FlowId) -> UdpReport {
+        self.stop_udp(id);
+        self.run_for(Duration::from_secs(1));
+        self.udp_flow(id).report(self.now)
     }
 
     /// How long each request of `id` took.

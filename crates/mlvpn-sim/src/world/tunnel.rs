@@ -3,13 +3,14 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
+use mlvpn_proto::crypto::keypair::PrivateKey;
 use mlvpn_proto::crypto::password::PasswordKey;
 use mlvpn_proto::crypto::v1::Key;
-use mlvpn_proto::handshake::v2::Credentials;
+use mlvpn_proto::handshake::v2::{Credentials, PeerKeys};
 use mlvpn_proto::time::{Duration, Instant};
 use mlvpn_proto::{
-    Endpoint as Machine, EndpointConfig, Event, LinkChange, LinkConfig, LinkIndex, PacketKind,
-    ReorderPolicy, Role, SessionStats, TransmitBuf, Versions, lanes, resequencer,
+    Endpoint as Machine, EndpointConfig, Event, LinkChange, LinkConfig, LinkIndex, Role,
+    SessionStats, TransmitBuf, Versions, lanes, resequencer,
 };
 
 use super::endpoint::{Endpoint, Outgoing};
@@ -77,6 +78,19 @@ impl Tunnel {
         self
     }
 
+    /// Lets the ends know each other by key pairs instead of a password.
+    #[must_use]
+    pub fn with_key_pairs(self) -> Self {
+        let key = |byte| PrivateKey::take(&mut [byte; 32]);
+        let credentials = |own: u8, other: u8| {
+            let public = key(other).public_key();
+            let peer = PeerKeys { name: "peer".into(), public, preshared: None };
+            Some(Credentials::Keys { private: key(own), peers: vec![peer] })
+        };
+        self.with_side(Side::Client, |config| config.credentials = credentials(3, 4))
+            .with_side(Side::Server, |config| config.credentials = credentials(4, 3))
+    }
+
     /// Changes the settings of link `index` at both ends.
     #[must_use]
     pub fn with_link(mut self, index: usize, change: impl Fn(&mut LinkConfig)) -> Self {
@@ -114,6 +128,12 @@ impl Tunnel {
         world
     }
 
+    /// Lets `side` crash and start anew, with all links; `seed` is the new process's own.
+    pub fn restart(&self, world: &mut World<SessionEndpoint>, side: Side, seed: Seed) {
+        let reborn = self.endpoint(side, seed, world.now());
+        world.restart(side, reborn);
+    }
+
     /// Adds a link that was removed again, at both ends.
     pub fn add_link(&self, world: &mut World<SessionEndpoint>, link: usize) {
         for (side, end) in [(Side::Client, &self.client), (Side::Server, &self.server)] {
@@ -134,7 +154,7 @@ impl Tunnel {
         let mut bytes = [0; 32];
         seed.stream(stream).fill(&mut bytes);
         let speaks_v1_only = end.session.versions == Versions::V1;
-        let mut session = Machine::new(end.session.clone(), bytes, now);
+        let mut session = Machine::new(end.session.clone(), bytes);
         for link in &end.links {
             let index = session.add_link(link.clone(), now);
             session.handle_link_change(index, LinkChange::Opened, now);
@@ -152,20 +172,12 @@ impl Tunnel {
 impl End {
     fn new(role: Role, versions: Versions, links: &[WanLink]) -> Self {
         let session = EndpointConfig {
-            role,
-            inner: PacketKind::Ip,
             versions,
             v1_key: Some(Key::from_password(b"a password for simulations")),
             credentials: Some(Credentials::Password(PasswordKey::take(&mut [7; 32]))),
-            routes: Vec::new(),
             unix_micros: 1_800_000_000_000_000,
             software: "simulated".to_owned(),
-            cleartext_data: false,
-            reorder: ReorderPolicy::Adaptive,
-            mtu: 1_400,
-            local_ip4: None,
-            local_ip6: None,
-            filters: Vec::new(),
+            ..EndpointConfig::new(role, 1_400)
         };
         let sends = if role == Role::Client { Direction::Up } else { Direction::Down };
         let link = |(index, link): (usize, &WanLink)| LinkConfig {

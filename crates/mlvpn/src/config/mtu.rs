@@ -41,7 +41,8 @@ impl Config {
         if self.links.iter().any(is_ip6) { IP6_HEADER } else { IP4_HEADER }
     }
 
-    fn ethernet_header(&self) -> u16 {
+    /// Bytes that travel with a packet of the interface and that its MTU does not count.
+    pub fn ethernet_header(&self) -> u16 {
         match self.general.interface.kind {
             InterfaceKind::Tun => 0,
             InterfaceKind::Tap => ETHERNET_HEADER,

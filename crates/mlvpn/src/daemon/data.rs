@@ -1,6 +1,6 @@
 //! The data thread: carries packets between the tunnel interface and the links.
 //!
-//! It owns the session and all descriptors that packets go through, waits for them in one poller,
+//! It owns the endpoint and all descriptors that packets go through, waits for them in one poller,
 //! and never blocks on anything else. Commands come over a channel, with the poller's waker;
 //! what happens goes out over another.
 
@@ -47,7 +47,7 @@ pub(super) enum Command {
     SetMtu(u16),
     /// Another way to restore order.
     SetReorder(ReorderPolicy),
-    /// A session with other keys; its links are added anew.
+    /// Another endpoint, to begin anew with; its links are added again.
     Replace(Box<EndpointConfig>, [u8; 32]),
     /// Say goodbye and end.
     Close,

@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use mlvpn_io::udp::route_mtu;
+use mlvpn_proto::EndpointConfig;
 use mlvpn_proto::stats::Version;
-use mlvpn_proto::{PacketKind, SessionConfig};
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
@@ -112,7 +112,7 @@ impl MtuPlan {
         let fits = |link: &LinkMtu| link.packet().saturating_sub(link.ip_header() + overhead);
         let unknown = u32::from(config.unfragmented_mtu());
         let smallest = self.links.values().map(fits).min().unwrap_or(unknown);
-        let limit = SessionConfig::max_mtu(packet_kind(config), config.general.cleartext_data);
+        let limit = EndpointConfig::max_mtu_v1(packet_kind(config), config.general.cleartext_data);
         let largest = (smallest.min(u32::from(limit))) as u16;
         match config.general.interface.mtu {
             None if u32::from(largest) < SMALLEST && self.keeps_ip6(config) => SMALLEST as u16,
@@ -148,10 +148,9 @@ impl MtuPlan {
     }
 }
 
-/// What is measured counts, but IPv6 in the tunnel needs its least.
+/// What is measured counts, but a tunnel with an IPv6 address needs the least MTU of IPv6 (RFC 8200 section 5).
 fn measured_mtu(measured: u16, config: &Config) -> u16 {
-    let ethernet = if packet_kind(config) == PacketKind::Ethernet { 14 } else { 0 };
-    let largest = measured.saturating_sub(ethernet);
+    let largest = measured.saturating_sub(config.ethernet_header());
     let largest = if has_ip6(config) { largest.max(SMALLEST as u16) } else { largest };
     config.general.interface.mtu.map_or(largest, |mtu| mtu.min(largest))
 }

@@ -5,6 +5,7 @@
 //! not do itself.
 
 mod mtu;
+mod reload;
 mod status;
 
 use std::collections::BTreeMap;
@@ -24,7 +25,7 @@ use super::data::{Command, DataThread, Report};
 use super::ipc::{Peer, Received, StartOrder, ToPrivileged, ToWorker, fds_as_config};
 use super::links::LinkControl;
 use super::mtu::MtuPlan;
-use super::plan::{self, Endpoints, LinkChanges, ResolveError};
+use super::plan::{self, Endpoints, ResolveError};
 use super::title::Title;
 use crate::config::{self, Config, Host};
 use crate::control::{ControlConfig, ControlServer};
@@ -132,8 +133,8 @@ impl Worker {
         let mtu = MtuPlan::default();
         let current_mtu = mtu.tunnel_mtu(&config);
         let (sender, reports) = mpsc::unbounded_channel();
-        let session = plan::endpoint_config(&config, current_mtu);
-        let data = DataThread::start(tun, session, random_seed()?, sender)?;
+        let endpoint = plan::endpoint_config(&config, current_mtu);
+        let data = DataThread::start(tun, endpoint, random_seed()?, sender)?;
         let peer = Arc::new(peer);
         let orders = listen(Arc::clone(&peer))?;
         let name = order.name.clone().unwrap_or_else(|| "mlvpn".to_owned());
@@ -228,8 +229,12 @@ impl Worker {
             Report::SessionDown => self.hook(HookEvent::TunnelDown, None),
             Report::LinkQuality { link, quality } => match quality {
                 Quality::Good => info!(link, "link is within its tolerances again"),
-                Quality::Lossy => warn!(link, "link loses too much; it carries nothing for now"),
-                Quality::Slow => warn!(link, "link is too slow; it carries nothing for now"),
+                Quality::Lossy => {
+                    warn!(link, "link loses too much; used only while no better one is up");
+                }
+                Quality::Slow => {
+                    warn!(link, "link is too slow; used only while no better one is up");
+                }
             },
             Report::PeerAddressChanged { link, from, to } => {
                 info!(link, %from, %to, "the peer has another address");
@@ -365,72 +370,6 @@ impl Worker {
             debug!(link = name, "trying another socket");
             self.resolve(&name);
         }
-    }
-
-    /// Brings a new configuration into effect, touching nothing that it does not change.
-    fn reload(&mut self, new: Config) -> anyhow::Result<()> {
-        let restart = plan::needs_restart(&self.config, &new);
-        if !restart.is_empty() {
-            warn!(keys = restart.join(", "), "these keys take effect at the next start");
-        }
-        let changes = LinkChanges::between(&self.config, &new);
-        let replaces = plan::needs_new_session(&self.config, &new);
-        self.config = plan::keep_fixed(&self.config, new);
-        self.data.send(Command::SetReorder(plan::reorder_policy(&self.config)));
-        if replaces {
-            self.replace_session()?;
-        } else {
-            self.change_links(&changes);
-        }
-        self.data.send(Command::SetFilters(plan::filters(&self.config)));
-        self.apply_mtu();
-        self.board.on_reload(&self.config);
-        self.update_title();
-        info!(
-            added = changes.added.join(" "),
-            removed = changes.removed.join(" "),
-            reattached = changes.reattached.join(" "),
-            retuned = changes.retuned.join(" "),
-            new_session = replaces,
-            "configuration reloaded"
-        );
-        Ok(())
-    }
-
-    fn change_links(&mut self, changes: &LinkChanges) {
-        for name in &changes.removed {
-            self.links.remove(name);
-            self.mtu.forget(name);
-            self.data.send(Command::Remove { link: name.clone() });
-        }
-        for link in self.config.links.clone() {
-            if changes.added.contains(&link.name) {
-                self.add_link(link);
-            } else if let Some(control) = self.links.get_mut(&link.name) {
-                let name = link.name.clone();
-                control.config = link;
-                if changes.retuned.contains(&name) {
-                    let retuned = plan::link_config(&control.config, None);
-                    self.data.send(Command::Retune(retuned));
-                } else if changes.reattached.contains(&name) {
-                    control.on_detached();
-                    self.data.send(Command::Renew(plan::link_config(&control.config, None)));
-                    self.resolve(&name);
-                }
-            }
-        }
-    }
-
-    /// Everything on the wire changes: begin anew with the same tunnel interface.
-    fn replace_session(&mut self) -> anyhow::Result<()> {
-        self.mtu.forget_measured();
-        let session = plan::endpoint_config(&self.config, self.current_mtu);
-        self.data.send(Command::Replace(Box::new(session), random_seed()?));
-        self.links.clear();
-        for link in self.config.links.clone() {
-            self.add_link(link);
-        }
-        Ok(())
     }
 
     fn hook(&self, event: HookEvent, link: Option<&str>) {

@@ -5,13 +5,11 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
-use mlvpn_io::clock::Clock;
 use mlvpn_lab::workload::{Ping, PingReport, RunningTransfer, Transfer, TransferReport};
-use mlvpn_lab::{Lab, Observation, Observer, Series};
+use mlvpn_lab::{Interrupt, Lab, Observation, Observer, Series};
 use mlvpn_sim::link::Direction;
 use zeroize::Zeroizing;
 
-use super::interrupt::Interrupt;
 use super::lines::{Line, Packets};
 use super::live::Live;
 use super::outcome::{Cut, LineFacts, LineRate, Outcome, Phase, PingTimes, Rate};
@@ -151,9 +149,9 @@ impl<'a> Bench<'a> {
             self.interrupt.wait(at, || Ok(false))?;
             let link = self.lab.link(&victim.name);
             link.cut()?;
-            let silence = self.longest_silence(running);
+            let silence = running.longest_silence(self.interrupt);
             link.restore()?;
-            silence
+            Ok(silence?.as_secs_f64() * 1e3)
         })?;
         tunnel.check()?;
         tunnel.stop()?;
@@ -224,21 +222,6 @@ impl<'a> Bench<'a> {
             let report = pinging.join().map_err(|_| anyhow!("the pings have panicked"))??;
             finished.map(|()| report)
         })
-    }
-
-    /// The longest time without a byte of payload, in ms, of those that end from now on.
-    fn longest_silence(&self, running: &RunningTransfer) -> anyhow::Result<f64> {
-        let clock = Clock::new();
-        let (mut bytes, mut since, mut longest) = (running.bytes(), clock.now_us(), 0);
-        self.interrupt.wait(Duration::MAX, || {
-            let (seen, now) = (running.bytes(), clock.now_us());
-            longest = longest.max(now - since);
-            if seen != bytes {
-                (bytes, since) = (seen, now);
-            }
-            Ok(running.is_over())
-        })?;
-        Ok(longest as f64 / 1e3)
     }
 
     fn rate(&self, done: Done, plan: &Plan<'_>, packets: Packets) -> Rate {

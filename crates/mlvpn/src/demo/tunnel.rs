@@ -9,10 +9,9 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow, bail};
 use mlvpn_io::netlink::Prefix;
 use mlvpn_lab::daemon::Signal;
-use mlvpn_lab::{Daemon, Host, Lab};
+use mlvpn_lab::{Daemon, Host, Interrupt, Lab};
 use serde::Deserialize;
 
-use super::interrupt::Interrupt;
 use super::lines::Line;
 use super::rights::Rights;
 
@@ -171,14 +170,8 @@ impl End {
     }
 
     fn tail(&self) -> String {
-        let log = self.daemon.stderr();
-        let lines: Vec<&str> = log.lines().collect();
-        let last = &lines[lines.len().saturating_sub(TAIL)..];
-        format!(
-            "\n--- the end of the log of mlvpn on the {}:\n{}",
-            self.host.name(),
-            last.join("\n")
-        )
+        let last = self.daemon.stderr_tail(TAIL);
+        format!("\n--- the end of the log of mlvpn on the {}:\n{last}", self.host.name())
     }
 }
 

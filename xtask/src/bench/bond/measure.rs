@@ -6,14 +6,12 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Result, anyhow, ensure};
-use mlvpn_io::clock::Clock;
-use mlvpn_lab::Lab;
 use mlvpn_lab::workload::{Ping, PingReport, RunningTransfer, Transfer, TransferReport};
+use mlvpn_lab::{Interrupt, Lab};
 use mlvpn_sim::link::Direction;
 
 use super::scenario::{Link, fastest, possible_mbit};
 use super::tunnel::{SERVER, Tunnel};
-use crate::bench::interrupt::Interrupt;
 
 /// Both ways.
 pub(super) const DIRECTIONS: [Direction; 2] = [Direction::Down, Direction::Up];
@@ -170,31 +168,16 @@ impl Bench<'_> {
         Ok(report)
     }
 
-    /// Cuts the fastest link under a flow. Returns the longest time without payload that ended after
-    /// that, in ms; what does not end in the time of the transfer counts as well.
+    /// Cuts the fastest link under a flow. Returns the longest time without payload from then on, in ms.
     fn silence(&self, direction: Direction) -> Result<f64> {
         let victim = self.lab.link(&fastest(self.links, direction)?.name);
         let running = self.plan(direction, BEFORE_CUT + AFTER_CUT).start()?;
         self.interrupt.wait(BEFORE_CUT, || Ok(running.is_over()))?;
         victim.cut()?;
-        let silence_us = self.watch(&running);
+        let silence = running.longest_silence(self.interrupt);
         victim.restore()?;
         checked(running)?;
-        Ok(silence_us? as f64 / 1e3)
-    }
-
-    fn watch(&self, running: &RunningTransfer) -> Result<u64> {
-        let clock = Clock::new();
-        let (mut bytes, mut since, mut longest) = (running.bytes(), clock.now_us(), 0);
-        self.interrupt.wait(AFTER_CUT * 2, || {
-            let (seen, now) = (running.bytes(), clock.now_us());
-            longest = longest.max(now - since);
-            if seen != bytes {
-                (bytes, since) = (seen, now);
-            }
-            Ok(running.is_over())
-        })?;
-        Ok(longest)
+        Ok(silence?.as_secs_f64() * 1e3)
     }
 
     fn await_end(&self, running: &RunningTransfer, duration: Duration) -> Result<()> {

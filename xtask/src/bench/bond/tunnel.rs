@@ -11,11 +11,10 @@ use std::time::Duration;
 use anyhow::{Result, anyhow, bail, ensure};
 use mlvpn_io::netlink::Prefix;
 use mlvpn_lab::daemon::Signal;
-use mlvpn_lab::{Daemon, Host, Lab};
+use mlvpn_lab::{Daemon, Host, Interrupt, Lab};
 use serde_json::Value;
 
 use super::scenario::Link;
-use crate::bench::interrupt::Interrupt;
 
 /// The server inside the tunnel.
 pub(super) const SERVER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 44, 43, 2));
@@ -176,9 +175,7 @@ impl End {
     }
 
     fn tail(&self) -> String {
-        let log = self.daemon.stderr();
-        let lines: Vec<&str> = log.lines().collect();
-        let last = lines[lines.len().saturating_sub(TAIL)..].join("\n");
+        let last = self.daemon.stderr_tail(TAIL);
         format!("\n--- the end of the log of mlvpn on the {}:\n{last}", self.host.name())
     }
 }

@@ -101,11 +101,11 @@ impl Accepted {
         self.path
     }
 
-    /// When the initiation was made, in microseconds since 1970 on the initiator's clock; 0 when it
-    /// does not say.
+    /// When the initiation was made, in microseconds since 1970 on the initiator's clock; none when it
+    /// does not say, which it need not with a password.
     #[must_use]
-    pub fn time_micros(&self) -> u64 {
-        self.proposal.time.unwrap_or_default()
+    pub fn time_micros(&self) -> Option<u64> {
+        self.proposal.time
     }
 
     /// Makes the response, and the epoch, which is pending: nothing may be sent under it before a

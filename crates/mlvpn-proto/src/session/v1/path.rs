@@ -47,7 +47,7 @@ pub(crate) struct Outbox {
     next_number: u64,
     pub(crate) control: VecDeque<(Kind, SocketAddr)>,
     pub(crate) data: VecDeque<QueuedPacket>,
-    /// The socket cannot take more for now.
+    /// The socket takes nothing at the moment.
     pub(crate) is_blocked: bool,
 }
 

@@ -23,7 +23,7 @@ impl Session {
     ///
     /// Whatever it holds, this does not panic; what is refused is counted under a
     /// [`DropReason`].
-    pub fn handle_datagram(
+    pub(crate) fn handle_datagram(
         &mut self,
         link: LinkIndex,
         from: SocketAddr,

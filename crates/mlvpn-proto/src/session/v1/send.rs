@@ -18,7 +18,7 @@ impl Session {
     ///
     /// A packet above the MTU is answered with ICMP "packet too big", or sent in fragments where
     /// IPv4 allows it; nothing is ever truncated.
-    pub fn handle_ip_packet(&mut self, packet: &[u8], now: Instant) {
+    pub(crate) fn handle_ip_packet(&mut self, packet: &[u8], now: Instant) {
         if self.is_closed {
             return;
         }
@@ -52,7 +52,11 @@ impl Session {
     }
 
     /// Writes the next batch into `out`; none when there is nothing to send.
-    pub fn poll_transmit(&mut self, out: &mut TransmitBuf, now: Instant) -> Option<Transmit> {
+    pub(crate) fn poll_transmit(
+        &mut self,
+        out: &mut TransmitBuf,
+        now: Instant,
+    ) -> Option<Transmit> {
         out.clear();
         let count = self.paths.len();
         for step in 0..count {

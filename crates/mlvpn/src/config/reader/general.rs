@@ -91,9 +91,7 @@ impl PartialGeneral {
             control,
         })
     }
-}
 
-impl PartialGeneral {
     /// What the interface carries.
     pub(super) fn interface_kind(&self) -> InterfaceKind {
         self.rest.interface.kind

@@ -35,8 +35,8 @@ pub(super) struct DataPlane {
     clock: Clock,
     poller: Poller,
     tun: Tun,
-    session: Endpoint,
-    /// By the link's slot in the session.
+    endpoint: Endpoint,
+    /// By the link's slot in the endpoint.
     sockets: Vec<Option<LinkSocket>>,
     /// The number of the last socket that a link had, by its slot.
     numbers: BTreeMap<LinkIndex, u64>,
@@ -67,7 +67,7 @@ impl DataPlane {
             clock,
             poller,
             tun,
-            session: Endpoint::new(dated(config, now), seed, now),
+            endpoint: Endpoint::new(dated(config, now), seed),
             sockets: Vec::new(),
             numbers: BTreeMap::new(),
             names: BTreeMap::new(),
@@ -106,7 +106,7 @@ impl DataPlane {
     fn carry(&mut self) -> Result<(), String> {
         let mut ready = Vec::with_capacity(Poller::MAX_EVENTS);
         loop {
-            let due = self.session.poll_timeout().map_or(self.next_stats, |(at, _)| at);
+            let due = self.endpoint.poll_timeout().map_or(self.next_stats, |(at, _)| at);
             let deadline = due.min(self.next_stats).as_micros();
             let was_woken = self
                 .poller
@@ -123,7 +123,7 @@ impl DataPlane {
                 self.obey();
             }
             let now = self.now();
-            self.session.handle_timeout(now);
+            self.endpoint.handle_timeout(now);
             self.flush(now);
             if now >= self.next_stats {
                 self.next_stats = now + STATS_INTERVAL;
@@ -138,7 +138,7 @@ impl DataPlane {
     /// Tells the peer on every link, so that it need not wait for the timeout.
     fn take_leave(&mut self) {
         let now = self.now();
-        self.session.close(now);
+        self.endpoint.close(now);
         self.flush(now);
     }
 
@@ -149,8 +149,8 @@ impl DataPlane {
     fn read_tun(&mut self, event: Readiness) -> Result<(), String> {
         for _ in 0..BUDGET {
             let now = self.now();
-            let Self { tun, session, read_buf, .. } = self;
-            match tun.read_packets(read_buf, &mut |packet| session.handle_ip_packet(packet, now)) {
+            let Self { tun, endpoint, read_buf, .. } = self;
+            match tun.read_packets(read_buf, &mut |packet| endpoint.handle_ip_packet(packet, now)) {
                 Ok(_) => self.flush(now),
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
                     if event.is_error || event.is_hangup {
@@ -189,7 +189,7 @@ impl DataPlane {
     fn receive(&mut self, link: LinkIndex) {
         for _ in 0..BUDGET {
             let now = self.now();
-            let Self { sockets, session, batch, .. } = self;
+            let Self { sockets, endpoint, batch, .. } = self;
             let Some(socket) = sockets[link.slot()].as_mut() else { return };
             let is_drained = match socket.udp.recv_batch(batch) {
                 Ok(messages) => messages < batch.slots(),
@@ -203,7 +203,7 @@ impl DataPlane {
                 if datagram.is_truncated {
                     socket.errors += 1;
                 } else {
-                    session.handle_datagram(link, datagram.from, datagram.data, now);
+                    endpoint.handle_datagram(link, datagram.from, datagram.data, now);
                 }
             }
             self.flush(now);
@@ -213,10 +213,10 @@ impl DataPlane {
         }
     }
 
-    /// Passes on everything that the session has to say.
+    /// Passes on everything that the endpoint has to say.
     fn flush(&mut self, now: Instant) {
         self.write_tun();
-        while let Some(transmit) = self.session.poll_transmit(&mut self.out, now) {
+        while let Some(transmit) = self.endpoint.poll_transmit(&mut self.out, now) {
             let link = transmit.link;
             let Some(socket) = self.sockets.get_mut(link.slot()).and_then(Option::as_mut) else {
                 continue;
@@ -229,7 +229,7 @@ impl DataPlane {
 
     fn write_tun(&mut self) {
         let mut has_written = false;
-        while let Some(packet) = self.session.poll_ip_packet() {
+        while let Some(packet) = self.endpoint.poll_ip_packet() {
             self.tun.write(packet);
             has_written = true;
         }
@@ -249,7 +249,7 @@ impl DataPlane {
         match progress {
             Progress::Done => {}
             Progress::Blocked => {
-                self.session.handle_link_change(link, LinkChange::Blocked, now);
+                self.endpoint.handle_link_change(link, LinkChange::Blocked, now);
                 self.watch(link, Interest::ReadWrite);
             }
             Progress::Failed(error) => self.fail(link, &error, now),
@@ -265,7 +265,7 @@ impl DataPlane {
             Progress::Failed(error) => self.fail(link, &error, now),
             Progress::Done => {
                 self.watch(link, Interest::Read);
-                self.session.handle_link_change(link, LinkChange::Unblocked, now);
+                self.endpoint.handle_link_change(link, LinkChange::Unblocked, now);
                 self.flush(now);
             }
         }
@@ -291,7 +291,7 @@ impl DataPlane {
         if let Err(error) = self.poller.remove(&socket.udp) {
             debug!(link = socket.name, %error, "cannot forget the socket");
         }
-        self.session.handle_link_change(link, LinkChange::Closed, now);
+        self.endpoint.handle_link_change(link, LinkChange::Closed, now);
         // What happened until now was under this socket's number.
         self.forward_events();
         Some(socket.name)
@@ -319,15 +319,15 @@ impl DataPlane {
                 Command::Remove { link } => self.remove_link(&link, now),
                 Command::Retune(link) => {
                     if let Some(&index) = self.names.get(&link.name) {
-                        self.session.reconfigure_link(index, link, now);
+                        self.endpoint.reconfigure_link(index, link, now);
                     }
                 }
-                Command::SetFilters(filters) => self.session.set_filters(filters),
-                Command::SetMtu(mtu) => self.session.set_mtu(mtu),
-                Command::SetReorder(policy) => self.session.set_reorder(policy),
-                Command::Replace(config, seed) => self.replace_session(*config, seed, now),
+                Command::SetFilters(filters) => self.endpoint.set_filters(filters),
+                Command::SetMtu(mtu) => self.endpoint.set_mtu(mtu),
+                Command::SetReorder(policy) => self.endpoint.set_reorder(policy),
+                Command::Replace(config, seed) => self.replace_endpoint(*config, seed, now),
                 Command::Close => {
-                    self.session.close(now);
+                    self.endpoint.close(now);
                     self.is_closing = true;
                 }
             }
@@ -337,7 +337,7 @@ impl DataPlane {
 
     fn add_link(&mut self, link: LinkConfig, now: Instant) {
         let name = link.name.clone();
-        let index = self.session.add_link(link, now);
+        let index = self.endpoint.add_link(link, now);
         self.names.insert(name, index);
     }
 
@@ -358,8 +358,8 @@ impl DataPlane {
                     self.sockets.resize_with(index.slot() + 1, || None);
                 }
                 self.sockets[index.slot()] = Some(socket);
-                self.session.reconfigure_link(index, link.clone(), now);
-                self.session.handle_link_change(index, LinkChange::Opened, now);
+                self.endpoint.reconfigure_link(index, link.clone(), now);
+                self.endpoint.handle_link_change(index, LinkChange::Opened, now);
             }
             Err(error) => {
                 let link = link.name.clone();
@@ -370,26 +370,26 @@ impl DataPlane {
 
     fn remove_link(&mut self, name: &str, now: Instant) {
         let Some(index) = self.names.get(name).copied() else { return };
-        self.session.remove_link(index, now);
+        self.endpoint.remove_link(index, now);
         self.flush(now);
         self.detach(index, now);
         self.names.remove(name);
         self.numbers.remove(&index);
     }
 
-    fn replace_session(&mut self, config: EndpointConfig, seed: [u8; 32], now: Instant) {
-        self.session.close(now);
+    fn replace_endpoint(&mut self, config: EndpointConfig, seed: [u8; 32], now: Instant) {
+        self.endpoint.close(now);
         self.flush(now);
         for slot in 0..self.sockets.len() {
             self.detach(LinkIndex(slot as u16), now);
         }
         self.names.clear();
         self.numbers.clear();
-        self.session = Endpoint::new(dated(config, now), seed, now);
+        self.endpoint = Endpoint::new(dated(config, now), seed);
     }
 
     fn forward_events(&mut self) {
-        while let Some(event) = self.session.poll_event() {
+        while let Some(event) = self.endpoint.poll_event() {
             let report = match event {
                 Event::SessionUp => Report::SessionUp,
                 Event::SessionDown => Report::SessionDown,
@@ -418,7 +418,7 @@ impl DataPlane {
     }
 
     fn remote_of(&self, link: LinkIndex) -> Option<SocketAddr> {
-        let stats = self.session.stats(self.now());
+        let stats = self.endpoint.stats(self.now());
         stats.links.into_iter().find(|stats| stats.link == link)?.remote
     }
 
@@ -436,7 +436,7 @@ impl DataPlane {
         let errors = |socket: &LinkSocket| (socket.name.clone(), socket.errors);
         let stats = Stats {
             now,
-            session: self.session.stats(now),
+            session: self.endpoint.stats(now),
             tun: self.tun.stats(),
             socket_errors: self.sockets.iter().flatten().map(errors).collect(),
         };
