@@ -94,13 +94,14 @@ impl Endpoint {
         let mut v1_seed = [0; 32];
         rng.fill_bytes(&mut v1_seed);
         let v1 = config.v1().map(|session| v1::Session::new(session, v1_seed, now));
-        let speaks_v2 = config.versions != Versions::V1 && config.credentials.is_some();
-        let is = |role| speaks_v2 && config.role == role;
+        let is_v2 = config.versions != Versions::V1;
+        let credentials = config.credentials.as_ref().filter(|_| is_v2);
+        let as_role = |role| credentials.filter(|_| config.role == role);
         Self {
             links: Links::default(),
             v1,
-            initiator: is(Role::Client).then(|| Initiator::new(&mut rng)),
-            responder: is(Role::Server).then(Responder::default),
+            initiator: as_role(Role::Client).map(|_| Initiator::new(&mut rng)),
+            responder: as_role(Role::Server).map(Responder::new),
             sessions: Sessions::default(),
             messages: VecDeque::new(),
             pool: Pool::default(),
