@@ -150,6 +150,7 @@ impl Endpoint {
         {
             let reply = responder.jar.reply(&initiation, &responder.recipient, from, now, rng);
             self.say(link, from, reply.to_vec());
+            self.drops.count(DropReason::NoCookie);
             return Ok(());
         }
         let accepted = initiation.open(credentials, &mut responder.latest, rng)?;
