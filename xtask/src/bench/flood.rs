@@ -23,8 +23,9 @@ const LINK: &str = "direct";
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
-    /// How often everything is measured, in alternating order; the table has the medians
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    /// How often everything is measured, every second time with the flood before the transfer without
+    /// it; the table has the medians
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
     /// How long each transfer takes, alone and beside the flood
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
