@@ -3,11 +3,12 @@
 //! `bench tunnel` measures TCP through this workspace's release build, through no tunnel and through
 //! another userspace tunnel, alternating in one run on one machine: only ratios within a run mean
 //! something on a machine that others use, too. `bench bond` measures what bonding makes of emulated
-//! links.
+//! links, `bench flood` what a flood of handshakes does to a session.
 
 mod bond;
 mod boringtun;
 mod build;
+mod flood;
 mod machine;
 mod measure;
 mod table;
@@ -44,6 +45,11 @@ enum Subject {
     /// Needs root. Builds the release profile, and runs both ends with their default configuration
     /// between two network namespaces, which are removed afterwards. A scenario takes four minutes.
     Bond(bond::Options),
+    /// A session beside a flood of handshakes that are worth nothing
+    ///
+    /// Needs root. Builds the release profile, and runs both ends with their default configuration
+    /// between two network namespaces joined by a veth pair; a third one floods the server.
+    Flood(flood::Options),
 }
 
 #[derive(Debug, Args)]
@@ -76,6 +82,7 @@ pub(crate) fn run(root: &Path, arguments: &[&str]) -> Result<()> {
     match Cli::parse_from(std::iter::once(&"bench").chain(arguments)).subject {
         Subject::Tunnel(options) => run_tunnel(&options, root, arguments),
         Subject::Bond(options) => bond::run(&options, root, arguments),
+        Subject::Flood(options) => flood::run(&options, root, arguments),
     }
 }
 

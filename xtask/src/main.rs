@@ -17,7 +17,8 @@ usage: cargo xtask COMMAND
   tidy                   the rules that no other tool checks
   fuzz [TARGET [SECS]]   fuzzes one target, or all, for SECS (60) each; needs cargo-fuzz
   bench tunnel [OPTION]  throughput beside other tunnels; needs root and Linux; --help tells more
-  bench bond [OPTION]    what bonding makes of emulated links; the same";
+  bench bond [OPTION]    what bonding makes of emulated links; the same
+  bench flood [OPTION]   a session beside a flood of handshakes; the same";
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args().skip(1).collect();

@@ -126,6 +126,14 @@ impl UdpSocket {
         self.state.recv_batch(self.fd.as_fd(), batch, &self.clock)
     }
 
+    /// Datagrams that came and were dropped before they could be read: there was no room in the receive
+    /// buffer, or they were damaged. Counts from the opening of the socket, modulo 2³²; always 0 where the
+    /// system does not tell.
+    #[must_use]
+    pub fn queue_drops(&self) -> u64 {
+        self.state.queue_drops(self.fd.as_fd())
+    }
+
     /// Takes one error off the socket's error queue: what ICMP, or this host, said about an earlier
     /// send. Call it until there is none when the poller reports an error.
     ///

@@ -13,6 +13,7 @@
 
 mod link;
 mod observer;
+mod stranger;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -24,6 +25,7 @@ use crate::host::Host;
 
 pub use link::LabLink;
 pub use observer::{LinkSample, Observation, Observer, Sample};
+pub use stranger::Stranger;
 
 /// Where the server can be reached, by any link.
 const SERVER_V4: Ipv4Addr = Ipv4Addr::new(198, 19, 0, 1);

@@ -40,6 +40,6 @@ pub mod workload;
 pub use daemon::Daemon;
 pub use host::Host;
 pub use interrupt::Interrupt;
-pub use lab::{Lab, LabBuilder, LabLink, LinkSample, Observation, Observer, Sample};
+pub use lab::{Lab, LabBuilder, LabLink, LinkSample, Observation, Observer, Sample, Stranger};
 pub use report::Report;
 pub use series::Series;

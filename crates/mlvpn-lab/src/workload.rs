@@ -6,6 +6,8 @@
 mod content;
 mod delays;
 mod exchange;
+mod flood;
+mod initiation;
 mod ping;
 mod tcp;
 mod udp;
@@ -21,6 +23,8 @@ use socket2::{Domain, Protocol, Socket, Type};
 pub use content::Content;
 pub use delays::Delays;
 pub use exchange::{Exchange, ExchangeReport};
+pub use flood::{Flood, FloodReport, RunningFlood};
+pub use initiation::Forger;
 pub use ping::{Ping, PingReport};
 pub use tcp::{FlowReport, RunningTransfer, Transfer, TransferDirection, TransferReport};
 pub use udp::{DatagramReport, DatagramStream};

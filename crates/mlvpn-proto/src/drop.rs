@@ -35,6 +35,9 @@ pub enum DropReason {
     UnknownSession,
     /// A handshake message that is damaged, forged, a replay, or from somebody who is not configured.
     Handshake,
+    /// An initiation that came, while many do, without proof that its sender receives at its address;
+    /// it was told how to prove that.
+    NoCookie,
     /// The peer has spoken, or is configured for, the other version of the protocol.
     OtherVersion,
     /// The packet's address belongs to no peer that is there.
@@ -45,7 +48,7 @@ pub enum DropReason {
 
 impl DropReason {
     /// All reasons, in the order of their discriminants.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Malformed,
         Self::NotAuthentic,
         Self::Replayed,
@@ -61,6 +64,7 @@ impl DropReason {
         Self::QueueDelay,
         Self::UnknownSession,
         Self::Handshake,
+        Self::NoCookie,
         Self::OtherVersion,
         Self::NoPeer,
         Self::ForeignSource,
@@ -85,6 +89,7 @@ impl DropReason {
             Self::QueueDelay => "queue_delay",
             Self::UnknownSession => "unknown_session",
             Self::Handshake => "handshake",
+            Self::NoCookie => "no_cookie",
             Self::OtherVersion => "other_version",
             Self::NoPeer => "no_peer",
             Self::ForeignSource => "foreign_source",

@@ -96,13 +96,14 @@ impl Endpoint {
         rng.fill_bytes(&mut v1_seed);
         let v1_config = SessionConfig::of_endpoint(&config);
         let v1 = v1_config.map(|config| v1::Session::new(config, v1_seed));
-        let speaks_v2 = config.versions != Versions::V1 && config.credentials.is_some();
-        let is = |role| speaks_v2 && config.role == role;
+        let is_v2 = config.versions != Versions::V1;
+        let credentials = config.credentials.as_ref().filter(|_| is_v2);
+        let as_role = |role| credentials.filter(|_| config.role == role);
         Self {
             links: Links::default(),
             v1,
-            initiator: is(Role::Client).then(|| Initiator::new(&mut rng)),
-            responder: is(Role::Server).then(Responder::default),
+            initiator: as_role(Role::Client).map(|_| Initiator::new(&mut rng)),
+            responder: as_role(Role::Server).map(Responder::new),
             sessions: Sessions::default(),
             messages: VecDeque::new(),
             pool: Pool::default(),

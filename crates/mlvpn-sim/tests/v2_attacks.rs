@@ -281,6 +281,8 @@ fn floods_of_initiations_do_not_disturb_a_session() {
             assert!(!is_stranger || bytes <= most, "{bytes} bytes to {address}");
         }
         assert_eq!(world.endpoint(Side::Server).session().pending_handshakes(), 0);
+        let reason = if knows_mac { DropReason::NoCookie } else { DropReason::Handshake };
+        assert!(world.stats(Side::Server).drops.of(reason) > 99_000, "each is counted");
         // Nothing comes of it in the flood's wake either.
         world.run_for(secs(5));
         assert_eq!(SIDES.map(|side| world.links_up(side)), [2, 2]);

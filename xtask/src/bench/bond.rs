@@ -1,9 +1,9 @@
 //! `cargo xtask bench bond`: what bonding makes of links that somebody might have.
 
-mod measure;
+pub(super) mod measure;
 mod scenario;
 mod table;
-mod tunnel;
+pub(super) mod tunnel;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -22,13 +22,21 @@ struct Process {
 /// # Errors
 /// When there is no `/proc`.
 pub(super) fn cpu_seconds(pids: &[u32]) -> Result<f64> {
-    let mut all = Vec::new();
-    for entry in fs::read_dir("/proc").context("cannot list the processes")? {
-        let path = entry?.path().join("stat");
-        // Others end while the list is read.
-        all.extend(fs::read_to_string(path).ok().and_then(|line| parse_process(&line)));
-    }
-    Ok(ticks_of_trees(&all, pids) as f64 / TICKS_PER_SECOND)
+    Ok(ticks_of_trees(&processes()?, pids) as f64 / TICKS_PER_SECOND)
+}
+
+/// Memory that this process and all that descend from it have in use (`VmRSS`, proc(5)), in bytes. What
+/// they share counts for each of them.
+///
+/// # Errors
+/// When there is no `/proc`.
+pub(super) fn resident_bytes(pid: u32) -> Result<u64> {
+    let members = tree(&processes()?, &[pid]);
+    let resident = |pid: &u32| {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        resident_kib(&status).unwrap_or(0) * 1_024
+    };
+    Ok(members.iter().map(resident).sum())
 }
 
 /// A moment of the machine's processors.
@@ -63,6 +71,21 @@ impl Processors {
     }
 }
 
+fn processes() -> Result<Vec<Process>> {
+    let mut all = Vec::new();
+    for entry in fs::read_dir("/proc").context("cannot list the processes")? {
+        let path = entry?.path().join("stat");
+        // Others end while the list is read.
+        all.extend(fs::read_to_string(path).ok().and_then(|line| parse_process(&line)));
+    }
+    Ok(all)
+}
+
+fn resident_kib(status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse().ok()
+}
+
 fn parse_process(line: &str) -> Option<Process> {
     // The name may contain anything, so the fields count from its end: 3 is the state, 4 the parent,
     // 14 and 15 are the times.
@@ -77,6 +100,12 @@ fn parse_process(line: &str) -> Option<Process> {
 }
 
 fn ticks_of_trees(all: &[Process], roots: &[u32]) -> u64 {
+    let members = tree(all, roots);
+    all.iter().filter(|process| members.contains(&process.pid)).map(|process| process.ticks).sum()
+}
+
+/// The roots, and all that descend from them.
+fn tree(all: &[Process], roots: &[u32]) -> Vec<u32> {
     let mut members = roots.to_vec();
     let mut next = 0;
     while let Some(&parent) = members.get(next) {
@@ -84,7 +113,7 @@ fn ticks_of_trees(all: &[Process], roots: &[u32]) -> u64 {
         members.extend(children.filter(|child| !roots.contains(child)).collect::<Vec<_>>());
         next += 1;
     }
-    all.iter().filter(|process| members.contains(&process.pid)).map(|process| process.ticks).sum()
+    members
 }
 
 #[cfg(test)]
@@ -105,6 +134,12 @@ mod tests {
         assert_eq!(ticks_of_trees(&all, &[5]), 111);
         assert_eq!(ticks_of_trees(&all, &[5, 6]), 111);
         assert_eq!(ticks_of_trees(&all, &[9]), 0);
+    }
+
+    #[test]
+    fn memory_is_read_from_its_line() {
+        assert_eq!(resident_kib("Name:\tx\nVmHWM:\t   9 kB\nVmRSS:\t  5120 kB\n"), Some(5_120));
+        assert_eq!(resident_kib("Name:\tkernel\n"), None);
     }
 
     #[test]

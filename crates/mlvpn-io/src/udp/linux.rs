@@ -139,6 +139,12 @@ impl State {
         Ok(received)
     }
 
+    /// Kernels before 4.12 do not tell.
+    #[expect(clippy::unused_self, reason = "the same signature as on other systems")]
+    pub(super) fn queue_drops(&self, fd: BorrowedFd<'_>) -> u64 {
+        sys::queue_drops(fd).map_or(0, u64::from)
+    }
+
     #[expect(clippy::unused_self, reason = "the same signature as on other systems")]
     pub(super) fn poll_error(&self, fd: BorrowedFd<'_>) -> io::Result<Option<SocketError>> {
         error_queue::poll(fd)

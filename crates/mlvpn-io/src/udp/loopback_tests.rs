@@ -46,6 +46,23 @@ fn expect_sent(outcome: &SendOutcome, segments: usize) {
 }
 
 #[test]
+fn datagrams_without_room_are_counted() {
+    let options =
+        UdpOptions { receive_buffer: Some(10_000), offload: false, ..bind("127.0.0.1:0") };
+    let (sender, receiver) = (open(&bind("127.0.0.1:0")), open(&options));
+    let bytes = payload(1200);
+    for _ in 0..200 {
+        expect_sent(&sender.send_batch(&bytes, 1200, receiver.local_addr(), Ecn::NotEct), 1);
+    }
+    let (mut batch, mut received) = (RecvBatch::new(8), 0);
+    while let Ok(messages) = receiver.recv_batch(&mut batch) {
+        received += messages as u64;
+    }
+    assert_eq!(receiver.queue_drops(), 200 - received);
+    assert!(received < 200);
+}
+
+#[test]
 fn a_segmented_batch_is_received_merged_with_its_mark_and_time() {
     for address in ["127.0.0.1:0", "[::1]:0"] {
         let (sender, receiver) = (open(&bind(address)), open(&bind(address)));

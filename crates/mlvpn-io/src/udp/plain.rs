@@ -79,6 +79,11 @@ impl State {
         Ok(count)
     }
 
+    /// There is no portable way to ask.
+    pub(super) fn queue_drops(&self, _: BorrowedFd<'_>) -> u64 {
+        0
+    }
+
     /// Without an error queue there is nothing to tell.
     pub(super) fn poll_error(&self, _: BorrowedFd<'_>) -> io::Result<Option<SocketError>> {
         Ok(None)
@@ -131,6 +136,7 @@ mod tests {
         let empty = state.recv_batch(far.as_fd(), &mut batch, &clock).unwrap_err();
         assert_eq!(empty.kind(), io::ErrorKind::WouldBlock);
         assert_eq!(state.poll_error(near.as_fd()).unwrap(), None);
+        assert_eq!(state.queue_drops(far.as_fd()), 0);
     }
 
     #[test]

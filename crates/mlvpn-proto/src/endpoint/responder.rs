@@ -9,7 +9,8 @@ use crate::drop::DropReason;
 use crate::epochs::Epoch;
 use crate::event::Event;
 use crate::handshake::v2::{
-    Accepted, Answer, Blame, CookieJar, HandshakeError, Initiation, LatestTimes,
+    Accepted, Answer, Blame, CookieJar, Credentials, HandshakeError, Initiation, LatestTimes,
+    Recipient,
 };
 use crate::id::{LinkIndex, PathId, SessionIndex};
 use crate::ip::PacketKind;
@@ -25,8 +26,9 @@ const MAX_PENDING: usize = 4_096;
 const TROUBLE_PAUSE: Duration = Duration::from_secs(60);
 
 /// The server's side of handshakes.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Responder {
+    recipient: Recipient,
     jar: CookieJar,
     latest: LatestTimes,
     /// Sessions whose initiator has not sent a packet yet, by our index.
@@ -48,6 +50,16 @@ pub(super) struct Pending {
 }
 
 impl Responder {
+    pub(super) fn new(credentials: &Credentials) -> Self {
+        Self {
+            recipient: credentials.recipient(),
+            jar: CookieJar::new(),
+            latest: LatestTimes::default(),
+            pending: BTreeMap::new(),
+            told: None,
+        }
+    }
+
     /// Keeps a session until its first packet comes; where there are too many, the oldest makes room.
     fn keep(&mut self, index: SessionIndex, pending: Pending) {
         if self.pending.len() >= MAX_PENDING {
@@ -132,14 +144,15 @@ impl Endpoint {
         let (Some(responder), Some(credentials)) = (responder, &config.credentials) else {
             return Err(HandshakeError::NotOurs);
         };
-        let initiation = Initiation::parse(data, credentials)?;
+        let initiation = Initiation::parse_for(data, &responder.recipient)?;
         responder.jar.on_initiation(now);
         let pending = responder.pending.len();
         if responder.jar.is_under_load(pending, now)
             && !responder.jar.verify_mac2(&initiation, from, now)
         {
-            let reply = responder.jar.reply(&initiation, credentials, from, now, rng);
+            let reply = responder.jar.reply(&initiation, &responder.recipient, from, now, rng);
             self.say(link, from, reply.to_vec());
+            self.drops.count(DropReason::NoCookie);
             return Ok(());
         }
         let accepted = initiation.open(credentials, &mut responder.latest, rng)?;

@@ -37,7 +37,7 @@ use crate::crypto::v2::Cipher;
 use crate::id::{PathId, SessionIndex};
 
 pub use cookie::{CookieJar, CookieReply, CookieStore};
-pub use credentials::{Credentials, PeerKeys};
+pub use credentials::{Credentials, PeerKeys, Recipient};
 pub use error::{Blame, HandshakeError};
 pub use initiator::{ExpectResponse, Offer};
 pub use latest::LatestTimes;

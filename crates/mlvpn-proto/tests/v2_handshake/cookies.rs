@@ -49,7 +49,7 @@ fn asked(ends: &Ends, jar: &mut CookieJar, store: &mut CookieStore) -> [u8; 64] 
     assert_eq!(initiation[1_184..], [0; 16], "no cookie yet");
     let initiation = Initiation::parse(&initiation, &ends.responder).unwrap();
     assert!(!jar.verify_mac2(&initiation, home(), NOW));
-    jar.reply(&initiation, &ends.responder, home(), NOW, &mut rng(30))
+    jar.reply(&initiation, &ends.responder.recipient(), home(), NOW, &mut rng(30))
 }
 
 #[test]
@@ -88,7 +88,8 @@ fn the_responder_renews_its_secret() {
     let (_, mut initiation) = pair.ends.start(offer());
     pair.store.sign(&mut initiation, later);
     let parsed = Initiation::parse(&initiation, &pair.ends.responder).unwrap();
-    let reply = pair.jar.reply(&parsed, &pair.ends.responder, home(), later, &mut rng(31));
+    let reply =
+        pair.jar.reply(&parsed, &pair.ends.responder.recipient(), home(), later, &mut rng(31));
     assert!(!pair.is_heard(home(), NOW, later), "without the new cookie");
     let (_, mut initiation) = pair.ends.start(offer());
     pair.store.sign(&mut initiation, later);

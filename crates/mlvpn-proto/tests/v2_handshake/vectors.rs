@@ -181,7 +181,7 @@ fn with_cookie(ends: &Ends, initiation: &[u8]) -> (Vec<u8>, Vec<u8>) {
     store.sign(&mut signed, Instant::ZERO);
     let parsed = Initiation::parse(&signed, &ends.responder).unwrap();
     let mut jar = CookieJar::new();
-    let reply = jar.reply(&parsed, &ends.responder, from, Instant::ZERO, &mut rng(42));
+    let reply = jar.reply(&parsed, &ends.responder.recipient(), from, Instant::ZERO, &mut rng(42));
     let parsed = CookieReply::parse(&reply).unwrap();
     store.handle(&parsed, &ends.initiator, Instant::ZERO).unwrap();
     store.sign(&mut signed, Instant::ZERO);

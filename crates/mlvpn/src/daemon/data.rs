@@ -125,6 +125,8 @@ pub(super) struct Stats {
     pub(super) now: Instant,
     pub(super) session: SessionStats,
     pub(super) tun: TunStats,
+    /// Datagrams that came while a link's socket had no room for them.
+    pub(super) socket_queue_full: u64,
     /// Failed calls per link.
     pub(super) socket_errors: BTreeMap<String, u64>,
 }

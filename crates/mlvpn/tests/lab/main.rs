@@ -32,6 +32,7 @@ mod change;
 mod conf;
 mod device;
 mod failover;
+mod flood;
 mod hook;
 mod kinds;
 mod mtu;
@@ -56,6 +57,7 @@ fn main() -> ExitCode {
         change::TESTS,
         device::TESTS,
         failover::TESTS,
+        flood::TESTS,
         hook::TESTS,
         kinds::TESTS,
         mtu::TESTS,

@@ -41,7 +41,8 @@ pub(crate) const SERVER_V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0xfd44, 0, 0, 0, 0
 /// comes from a sender who had to wait for the processor.
 pub(crate) const LINK: &str = "down=20,delay=5,queue=400";
 
-const PASSWORD: &str = "apoziecxjvpoxkvpzeoirjdskpoezroizepzdlpojfoiezjrzanzaoinzoi";
+/// What both ends know.
+pub(crate) const PASSWORD: &str = "apoziecxjvpoxkvpzeoirjdskpoezroizepzdlpojfoiezjrzanzaoinzoi";
 
 /// A lab whose links have these names and properties.
 pub(crate) fn lab(links: &[(&str, &str)]) -> Lab {

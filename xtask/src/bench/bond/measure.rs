@@ -119,7 +119,8 @@ impl Bench<'_> {
 
     /// Does `work` while there is a tunnel over these links. An error comes with the ends of the logs.
     fn through<T>(&self, links: &[Link], work: impl FnOnce() -> Result<T>) -> Result<T> {
-        let mut tunnel = Tunnel::start(self.program, self.lab, links, self.interrupt)?;
+        let names: Vec<_> = links.iter().map(|link| link.name.as_str()).collect();
+        let mut tunnel = Tunnel::start(self.program, self.lab, &names, self.interrupt)?;
         let outcome = work();
         self.interrupt.check()?;
         tunnel.check().and(outcome).map_err(|error| tunnel.explain(&error))
@@ -190,7 +191,7 @@ impl Bench<'_> {
 }
 
 /// The report of a transfer whose time is over, or is to be.
-fn checked(running: RunningTransfer) -> Result<TransferReport> {
+pub(in crate::bench) fn checked(running: RunningTransfer) -> Result<TransferReport> {
     let report = running.stop()?;
     ensure!(report.bytes() > 0, "nothing arrived");
     ensure!(report.wrong_bytes() == 0, "{} wrong bytes arrived", report.wrong_bytes());
@@ -198,7 +199,7 @@ fn checked(running: RunningTransfer) -> Result<TransferReport> {
 }
 
 /// By nearest rank; what was not answered took infinitely long.
-fn percentile(times_ms: &[Option<f64>], percent: usize) -> f64 {
+pub(in crate::bench) fn percentile(times_ms: &[Option<f64>], percent: usize) -> f64 {
     let mut times: Vec<f64> = times_ms.iter().map(|time| time.unwrap_or(f64::INFINITY)).collect();
     times.sort_by(f64::total_cmp);
     let rank = (times.len() * percent).div_ceil(100).max(1);

@@ -8,22 +8,22 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Result, anyhow, bail, ensure};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use mlvpn_io::netlink::Prefix;
 use mlvpn_lab::daemon::Signal;
 use mlvpn_lab::{Daemon, Host, Interrupt, Lab};
 use serde_json::Value;
 
-use super::scenario::Link;
-
 /// The server inside the tunnel.
-pub(super) const SERVER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 44, 43, 2));
+pub(in crate::bench) const SERVER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 44, 43, 2));
+/// What both ends know.
+pub(in crate::bench) const PASSWORD: &str = "only for a measurement on one machine";
 /// The client inside the tunnel.
 const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 44, 43, 1));
 /// The device at both ends.
 const INTERFACE: &str = "tun0";
 /// The first link's port at the server.
-const FIRST_PORT: u16 = 5080;
+pub(in crate::bench) const FIRST_PORT: u16 = 5080;
 /// What the tunnel's MTU becomes over links of 1500 bytes.
 const MTU: u32 = 1440;
 
@@ -38,7 +38,7 @@ const TAIL: usize = 20;
 
 /// Two daemons that are connected. Dropping it ends them.
 #[derive(Debug)]
-pub(super) struct Tunnel {
+pub(in crate::bench) struct Tunnel {
     ends: Vec<End>,
 }
 
@@ -55,10 +55,10 @@ impl Tunnel {
     /// # Errors
     /// When a daemon fails, the links are not up in time, or another version than 2 is spoken; with the
     /// ends of both logs.
-    pub(super) fn start(
+    pub(in crate::bench) fn start(
         program: &Path,
         lab: &Lab,
-        links: &[Link],
+        links: &[&str],
         interrupt: &Interrupt,
     ) -> Result<Self> {
         let mut tunnel = Self { ends: Vec::new() };
@@ -70,7 +70,7 @@ impl Tunnel {
 
     /// # Errors
     /// When a daemon has ended.
-    pub(super) fn check(&mut self) -> Result<()> {
+    pub(in crate::bench) fn check(&mut self) -> Result<()> {
         for end in &mut self.ends {
             if let Some(status) = end.daemon.exit_status()? {
                 bail!("mlvpn on the {} has ended: {status}", end.host.name());
@@ -79,8 +79,28 @@ impl Tunnel {
         Ok(())
     }
 
+    /// What the server says about itself.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub(in crate::bench) fn server_status(&self) -> Result<Value> {
+        self.server()?.status().context("the server does not tell its status")
+    }
+
+    /// The server's process; its children belong to it.
+    ///
+    /// # Errors
+    /// When it was not started.
+    pub(in crate::bench) fn server_pid(&self) -> Result<u32> {
+        Ok(self.server()?.daemon.pid())
+    }
+
+    fn server(&self) -> Result<&End> {
+        self.ends.first().context("the server was not started")
+    }
+
     /// The error, and how both logs end.
-    pub(super) fn explain(&self, error: &anyhow::Error) -> anyhow::Error {
+    pub(in crate::bench) fn explain(&self, error: &anyhow::Error) -> anyhow::Error {
         let tails: String = self.ends.iter().map(End::tail).collect();
         anyhow!("{error:#}{tails}")
     }
@@ -89,7 +109,7 @@ impl Tunnel {
         &mut self,
         program: &Path,
         lab: &Lab,
-        links: &[Link],
+        links: &[&str],
         interrupt: &Interrupt,
     ) -> Result<()> {
         for (host, own) in [(lab.server(), SERVER), (lab.client(), CLIENT)] {
@@ -181,21 +201,21 @@ impl End {
 }
 
 /// The configuration of the end that is `own` inside the tunnel.
-fn config(lab: &Lab, links: &[Link], own: IpAddr) -> String {
+fn config(lab: &Lab, links: &[&str], own: IpAddr) -> String {
     let is_client = own == CLIENT;
     let (mode, server) = (if is_client { "client" } else { "server" }, lab.server_v4());
     let mut text = format!(
-        "[general]\nmode = \"{mode}\"\npassword = \"only for a measurement on one machine\"\n\
+        "[general]\nmode = \"{mode}\"\npassword = \"{PASSWORD}\"\n\
          interface_name = \"{INTERFACE}\"\ncontrol_unix_path = \"SOCKET\"\n"
     );
     for (port, link) in (FIRST_PORT..).zip(links) {
         let addresses = if is_client {
-            let client = lab.link(&link.name).client_v4();
+            let client = lab.link(link).client_v4();
             format!("bindhost = \"{client}\"\nremotehost = \"{server}\"\nremoteport = {port}\n")
         } else {
             format!("bindhost = \"{server}\"\nbindport = {port}\n")
         };
-        text.push_str(&format!("[{}]\n{addresses}", link.name));
+        text.push_str(&format!("[{link}]\n{addresses}"));
     }
     text
 }

@@ -10,6 +10,7 @@ use chacha20poly1305::{Tag, XChaCha20Poly1305};
 use rand_core::CryptoRng;
 use zeroize::Zeroizing;
 
+use super::credentials::Recipient;
 use super::mac::{MAC_LEN, Mac, RecipientKeys, mac};
 use super::message::{index_at, mac1_of, write_mac2};
 use super::{Credentials, HandshakeError, INITIATION_LEN, Initiation};
@@ -79,16 +80,18 @@ impl CookieJar {
     /// and that is still good.
     #[must_use]
     pub fn verify_mac2(&self, initiation: &Initiation<'_>, from: SocketAddr, now: Instant) -> bool {
-        let secret = self.secret.as_ref().filter(|(_, since)| is_fresh(*since, now));
+        // The code is computed over the whole message: only for those who claim to have a cookie.
+        let secret = self.secret.as_ref().filter(|_| initiation.has_mac2());
+        let secret = secret.filter(|(_, since)| is_fresh(*since, now));
         secret.is_some_and(|(secret, _)| initiation.has_mac2_of(&bake(secret, from)))
     }
 
-    /// The cookie reply to `initiation`, which came from the address `from`. Draws 24 bytes, and
+    /// The cookie reply to `initiation`, which came to `recipient` from the address `from`. Draws 24 bytes, and
     /// 32 more when the secret is to be renewed.
     pub fn reply(
         &mut self,
         initiation: &Initiation<'_>,
-        credentials: &Credentials,
+        recipient: &Recipient,
         from: SocketAddr,
         now: Instant,
         rng: &mut impl CryptoRng,
@@ -101,7 +104,7 @@ impl CookieJar {
         let (head, sealed) = reply.split_at_mut(COOKIE_AT);
         let (body, tag) = sealed.split_at_mut(MAC_LEN);
         body.copy_from_slice(&cookie);
-        let made = aead(&credentials.our_keys())
+        let made = aead(&recipient.keys)
             .encrypt_inout_detached(&nonce(head), &initiation.mac1(), body.into())
             .expect("a cookie is shorter than the limit of XChaCha20");
         tag.copy_from_slice(&made);

@@ -1,5 +1,7 @@
 //! By what two ends know each other.
 
+use core::fmt;
+
 use super::mac::RecipientKeys;
 use super::{HandshakeError, noise};
 use crate::crypto::keypair::{PresharedKey, PrivateKey, PublicKey};
@@ -30,7 +32,26 @@ pub struct PeerKeys {
     pub preshared: Option<PresharedKey>,
 }
 
+/// An end to whom initiations come: what they are checked with. It is worked out once, since a flood has
+/// it used for every datagram.
+pub struct Recipient {
+    pub(super) code: u8,
+    pub(super) keys: RecipientKeys,
+}
+
+impl fmt::Debug for Recipient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Recipient").field("code", &self.code).finish_non_exhaustive()
+    }
+}
+
 impl Credentials {
+    /// The holder of these, as the one to whom initiations come.
+    #[must_use]
+    pub fn recipient(&self) -> Recipient {
+        Recipient { code: self.code(), keys: self.our_keys() }
+    }
+
     /// The peer that has this public key.
     #[must_use]
     pub fn peer(&self, public: &PublicKey) -> Option<&PeerKeys> {

@@ -1,7 +1,7 @@
 //! Where what is in the two messages (section 5.2).
 
 use super::HandshakeError;
-use super::credentials::Credentials;
+use super::credentials::{Credentials, Recipient};
 use super::mac::{MAC_LEN, Mac, RecipientKeys, is_same, mac};
 use super::payload::RESPONSE_HEADER_LEN;
 use crate::id::{PathId, SessionIndex};
@@ -41,6 +41,14 @@ impl<'a> Initiation<'a> {
     /// [`HandshakeError::Malformed`] when it is none, [`HandshakeError::OtherCredentials`] when
     /// it is for another kind of them, [`HandshakeError::WrongMac`] when its mac1 is wrong `[H18]`.
     pub fn parse(datagram: &'a [u8], credentials: &Credentials) -> Result<Self, HandshakeError> {
+        Self::parse_for(datagram, &credentials.recipient())
+    }
+
+    /// The same for whoever expects many.
+    ///
+    /// # Errors
+    /// As [`Self::parse`].
+    pub fn parse_for(datagram: &'a [u8], recipient: &Recipient) -> Result<Self, HandshakeError> {
         let path = match datagram {
             [TYPE_INITIATION, 0 | 1, path, 0, ..] if datagram.len() == INITIATION_LEN => {
                 PathId::new(*path).ok_or(HandshakeError::Malformed)?
@@ -51,10 +59,10 @@ impl<'a> Initiation<'a> {
         if initiation.index().0 == 0 {
             return Err(HandshakeError::Malformed);
         }
-        if datagram[1] != credentials.code() {
+        if datagram[1] != recipient.code {
             return Err(HandshakeError::OtherCredentials);
         }
-        verify_mac1(datagram, &credentials.our_keys())?;
+        verify_mac1(datagram, &recipient.keys)?;
         Ok(initiation)
     }
 
@@ -80,6 +88,11 @@ impl<'a> Initiation<'a> {
 
     pub(super) fn mac1(&self) -> Mac {
         mac1_of(self.bytes)
+    }
+
+    /// Whether there is a mac2 at all: somebody who has no cookie leaves zeros.
+    pub(super) fn has_mac2(&self) -> bool {
+        self.bytes[INITIATION_LEN - MAC_LEN..] != [0; MAC_LEN]
     }
 
     /// Whether mac2 was made with `cookie`.

@@ -41,6 +41,8 @@ pub(super) struct DataPlane {
     /// The number of the last socket that a link had, by its slot.
     numbers: BTreeMap<LinkIndex, u64>,
     names: BTreeMap<String, LinkIndex>,
+    /// Datagrams for which sockets had no room that are closed by now.
+    lost_with_sockets: u64,
     read_buf: ReadBuf,
     batch: RecvBatch,
     out: TransmitBuf,
@@ -71,6 +73,7 @@ impl DataPlane {
             sockets: Vec::new(),
             numbers: BTreeMap::new(),
             names: BTreeMap::new(),
+            lost_with_sockets: 0,
             read_buf: ReadBuf::new(),
             batch: RecvBatch::new(RECEIVE_SLOTS),
             out: TransmitBuf::new(),
@@ -288,6 +291,7 @@ impl DataPlane {
 
     fn detach(&mut self, link: LinkIndex, now: Instant) -> Option<String> {
         let socket = self.sockets.get_mut(link.slot())?.take()?;
+        self.lost_with_sockets += socket.udp.queue_drops();
         if let Err(error) = self.poller.remove(&socket.udp) {
             debug!(link = socket.name, %error, "cannot forget the socket");
         }
@@ -434,8 +438,10 @@ impl DataPlane {
 
     fn report_stats(&mut self, now: Instant) {
         let errors = |socket: &LinkSocket| (socket.name.clone(), socket.errors);
+        let lost = self.sockets.iter().flatten().map(|socket| socket.udp.queue_drops());
         let stats = Stats {
             now,
+            socket_queue_full: self.lost_with_sockets + lost.sum::<u64>(),
             session: self.endpoint.stats(now),
             tun: self.tun.stats(),
             socket_errors: self.sockets.iter().flatten().map(errors).collect(),

@@ -76,7 +76,8 @@ impl StatusBoard {
             session.drops.iter().map(|(reason, n)| (reason.as_str().to_owned(), n)).collect();
         drops.insert("tun_write_failed".to_owned(), stats.tun.failed_writes);
         drops.insert("tun_read_malformed".to_owned(), stats.tun.malformed_reads);
-        debug_assert!(drops.len() == DropReason::ALL.len() + 2, "every reason has its own name");
+        drops.insert("socket_queue_full".to_owned(), stats.socket_queue_full);
+        debug_assert!(drops.len() == DropReason::ALL.len() + 3, "every reason has its own name");
         self.current.session = SessionCounters {
             packets_from_tun: session.from_tun.packets,
             bytes_from_tun: session.from_tun.bytes,

@@ -1,0 +1,78 @@
+//! `cargo xtask bench flood`: what a flood of handshakes does to a session.
+
+mod measure;
+mod table;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Result;
+use clap::Args;
+use mlvpn_lab::Lab;
+use mlvpn_lab::workload::Forger;
+
+use super::bond::tunnel::PASSWORD;
+use super::machine::Machine;
+use super::{absolute, build};
+use measure::{Bench, KINDS};
+use mlvpn_lab::Interrupt;
+use table::Table;
+
+/// The link between both ends.
+const LINK: &str = "direct";
+
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    /// How often everything is measured, every second time with the flood before the transfer without
+    /// it; the table has the medians
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
+    /// How long each transfer takes, alone and beside the flood
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
+    seconds: u64,
+    /// Datagrams per second
+    #[arg(long, default_value_t = 50_000, value_parser = clap::value_parser!(u64).range(1..1_000_000))]
+    rate: u64,
+    /// Measure this program instead of building mlvpn
+    #[arg(long, value_name = "PATH")]
+    mlvpn: Option<PathBuf>,
+}
+
+/// Measures and prints.
+///
+/// # Errors
+/// When something cannot be built, set up or measured, or a signal said to stop.
+pub(super) fn run(options: &Options, root: &Path, arguments: &[&str]) -> Result<()> {
+    let mlvpn = match &options.mlvpn {
+        Some(path) => absolute(path)?,
+        None => build::release(root, "mlvpn")?,
+    };
+    if cfg!(debug_assertions) {
+        // The flood and the workload run in this process.
+        return build::replace_by_release(root, arguments, &mlvpn);
+    }
+    let interrupt = Interrupt::watch()?;
+    let lab = Lab::builder().direct_link(LINK).build()?;
+    let stranger = lab.stranger()?;
+    let bench = Bench {
+        program: &mlvpn,
+        lab: &lab,
+        stranger: &stranger,
+        insider: Forger::insider(PASSWORD),
+        duration: Duration::from_secs(options.seconds),
+        rate: options.rate,
+        interrupt: &interrupt,
+    };
+    let machine = Machine::describe(root, &mlvpn, None)?;
+    let (seconds, rounds) = (options.seconds, options.rounds);
+    let mut table = Table { machine, rounds, seconds, rate: options.rate, runs: Vec::new() };
+    for round in 0..options.rounds {
+        for kind in KINDS {
+            let run = bench.measure(kind, round)?;
+            eprintln!("round {round}: {run}");
+            table.runs.push(run);
+        }
+    }
+    println!("{table}");
+    Ok(())
+}
