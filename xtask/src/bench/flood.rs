@@ -8,14 +8,13 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::Args;
-use mlvpn_lab::Lab;
 use mlvpn_lab::workload::Forger;
+use mlvpn_lab::{Interrupt, Lab};
 
 use super::bond::tunnel::PASSWORD;
 use super::machine::Machine;
 use super::{absolute, build};
 use measure::{Bench, KINDS};
-use mlvpn_lab::Interrupt;
 use table::Table;
 
 /// The link between both ends.

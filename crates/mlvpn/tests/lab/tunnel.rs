@@ -260,11 +260,15 @@ impl End {
 
     fn configure_interface(&mut self) {
         let (host, addresses) = (&self.host, &self.addresses);
-        self.daemon
-            .wait_until("creating its interface", PATIENCE, |_| {
-                host.configure(TUN, None, addresses).is_ok()
-            })
-            .unwrap();
+        let configure = || {
+            let device = host.netlink().link_by_name(TUN).ok()?;
+            // An interface that is smaller has no IPv6 (RFC 8200 section 5).
+            let takes_ip6 = device.mtu >= 1_280;
+            let fitting = addresses.iter().filter(|prefix| prefix.address.is_ipv4() || takes_ip6);
+            host.configure(TUN, None, &fitting.copied().collect::<Vec<_>>()).ok()
+        };
+        let is_done = |_: &_| configure().is_some();
+        self.daemon.wait_until("creating its interface", PATIENCE, is_done).unwrap();
     }
 }
 

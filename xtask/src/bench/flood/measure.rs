@@ -11,7 +11,7 @@ use anyhow::{Context, Result, anyhow, ensure};
 use mlvpn_io::clock::Clock;
 use mlvpn_io::netlink::LinkCounters;
 use mlvpn_lab::workload::{Flood, FloodReport, Forger, Ping, RunningFlood, Transfer};
-use mlvpn_lab::{Lab, Stranger};
+use mlvpn_lab::{Interrupt, Lab, Stranger};
 use serde_json::Value;
 
 use super::LINK;
@@ -19,7 +19,6 @@ use crate::bench::bond::measure::{checked, percentile};
 use crate::bench::bond::tunnel::{FIRST_PORT, SERVER, Tunnel};
 use crate::bench::measure::other_load;
 use crate::bench::usage;
-use mlvpn_lab::Interrupt;
 
 /// Different datagrams of a flood.
 const DIFFERENT: usize = 1_024;
