@@ -2,7 +2,7 @@
 
 use super::delivery::DeliveryWindow;
 use super::loss::{LossTrend, Verdict};
-use super::standing::{MEAN_SPAN, StandingQueue};
+use super::standing::{MEAN_SPAN, Sent, StandingQueue};
 use crate::time::{Duration, Instant};
 
 /// The round trip that is assumed before one was measured.
@@ -72,7 +72,8 @@ impl Measured {
     ) -> Verdict {
         self.delivery.on_report(sample.received_at, sample.sent_at, sample.received_bytes);
         if let Some(transit) = sample.lowest_transit {
-            self.queue.on_report(transit, packet_time, now);
+            let sent = sample.sent_at.map(|at| Sent { bytes: sample.received_bytes, at });
+            self.queue.on_report(transit, sent, packet_time, now);
         }
         let known = [self.min_rtt, sample.rtt].into_iter().flatten().min();
         self.min_rtt = sample.min_rtt.or(known);

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use super::FULL_PACKET;
 use crate::time::{Duration, Instant};
 
 /// How long the lowest delay is believed. Longer makes it less likely that a standing queue is
@@ -24,8 +25,13 @@ const BLOCK: Duration = Duration::from_millis(40);
 const WANDER_GAIN: f64 = 1.0 / 16.0;
 const STILL_MICROS: f64 = 500.0;
 const MOST_STILL: Duration = Duration::from_millis(2);
+/// A single one counts as no more than this and so many times what they wander by.
+const FIRST_WANDER_MICROS: f64 = 1_500.0;
+const MOST_WANDERED: f64 = 3.0;
+/// What is so many times that above the base now is a queue for certain.
+const CERTAIN_WANDERS: u32 = 5;
 /// They wander when that is at least the first of these, until it is less than the second.
-const WANDERS_MICROS: (f64, f64) = (3_000.0, 2_000.0);
+const WANDERS_MICROS: (f64, f64) = (600.0, 400.0);
 /// Gain of the jitter's average.
 const JITTER_GAIN: f64 = 1.0 / 16.0;
 
@@ -58,18 +64,36 @@ struct Baseline {
     lowest_in_look: Option<i64>,
 }
 
-/// The lowest delays of blocks of time, and how far one is from the middle of its neighbours.
+/// What was sent until the largest packet of a report, and when that was, on our clock.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sent {
+    pub(super) bytes: u64,
+    pub(super) at: Instant,
+}
+
+/// The lowest delays of blocks of time, and how far they move from one to the next for another reason than
+/// our own queue.
 #[derive(Clone, Copy, Debug, Default)]
 struct Blocks {
-    began: Option<Instant>,
+    began: Option<(Instant, Option<Sent>)>,
     lowest: i64,
-    before: [Option<i64>; 2],
+    before: Option<i64>,
+    /// What our own queue may have grown by in the latest two blocks, and how much more or less the delay
+    /// moved in the latest, in µs.
+    growth: [f64; 2],
+    unexplained: f64,
     wander: f64,
 }
 
 impl StandingQueue {
     /// The lowest delay since the last report was `transit` µs; a packet takes `packet_time`.
-    pub(super) fn on_report(&mut self, transit: i64, packet_time: Duration, now: Instant) {
+    pub(super) fn on_report(
+        &mut self,
+        transit: i64,
+        sent: Option<Sent>,
+        packet_time: Duration,
+        now: Instant,
+    ) {
         self.on_jitter(transit);
         let span = self.recent_span(packet_time);
         keep_within(&mut self.recent, transit, span, now);
@@ -81,7 +105,7 @@ impl StandingQueue {
             let sum: i64 = self.averaged.iter().map(|&(_, transit)| transit).sum();
             self.means.on_report(sum / count as i64, now);
         }
-        self.blocks.on_report(transit, packet_time, now);
+        self.blocks.on_report(transit, sent, packet_time, now);
         let least = if self.wanders { WANDERS_MICROS.1 } else { WANDERS_MICROS.0 };
         self.wanders = self.blocks.wander >= least && self.means.latest.is_some();
     }
@@ -95,14 +119,12 @@ impl StandingQueue {
 
     /// The queue now, whoever filled it; none before there was a report.
     pub(super) fn total(&self) -> Option<Duration> {
-        let signal = self.signal();
-        Some(micros(signal.latest? - signal.base()?))
+        self.certain(Baseline::total)
     }
 
     /// The queue now that is ours, as far as is known.
     pub(super) fn own(&self) -> Option<Duration> {
-        let signal = self.signal();
-        Some(micros(signal.latest? - signal.accepted()?))
+        self.certain(Baseline::own)
     }
 
     /// What [`Self::own`] was in the latest report alone: sooner, and with the jitter in it.
@@ -156,8 +178,13 @@ impl StandingQueue {
         if self.wanders { means } else { lows }
     }
 
-    fn signal(&self) -> &Baseline {
-        if self.wanders { &self.means } else { &self.lows }
+    /// What the lowest delays say, or, where they wander, the means and what wander does not explain.
+    fn certain(&self, of: fn(&Baseline) -> Option<Duration>) -> Option<Duration> {
+        let low = of(&self.lows)?;
+        if !self.wanders {
+            return Some(low);
+        }
+        Some(of(&self.means)?.max(low.saturating_sub(self.wander() * CERTAIN_WANDERS)))
     }
 
     /// The mean distance of a delay from the middle of its neighbours, which a queue that grows
@@ -183,6 +210,14 @@ impl Baseline {
         self.latest = Some(delay);
         self.lowest_in_look = self.lowest_in_look.map(|lowest| lowest.min(delay));
         self.floor = self.floor.map(|floor| floor.min(delay));
+    }
+
+    fn total(&self) -> Option<Duration> {
+        Some(micros(self.latest? - self.base()?))
+    }
+
+    fn own(&self) -> Option<Duration> {
+        Some(micros(self.latest? - self.accepted()?))
     }
 
     fn base(&self) -> Option<i64> {
@@ -220,21 +255,43 @@ fn keep_within(values: &mut VecDeque<(Instant, i64)>, value: i64, span: Duration
 }
 
 impl Blocks {
-    fn on_report(&mut self, transit: i64, packet_time: Duration, now: Instant) {
-        let began = *self.began.get_or_insert(now);
+    fn on_report(&mut self, transit: i64, sent: Option<Sent>, packet_time: Duration, now: Instant) {
+        let (began, sent_before) = *self.began.get_or_insert((now, sent));
         if now < began + BLOCK.max(packet_time * 4) {
             self.lowest = if began == now { transit } else { self.lowest.min(transit) };
             return;
         }
-        if let [Some(first), Some(middle)] = self.before {
-            // What merely rises or falls, as our own queue does, leaves this at 0.
-            let distance = (middle * 2 - first - self.lowest).abs() as f64 / 2.0;
-            let still = STILL_MICROS + packet_time.min(MOST_STILL).as_micros() as f64;
-            let distance = (distance - still).clamp(0.0, 12_000.0);
-            self.wander += (distance - self.wander) * WANDER_GAIN;
+        if let (Some(sent), Some(before)) = (sent, sent_before) {
+            // A queue takes in what is sent and gives out a packet in each packet's time.
+            let carried = (sent.bytes - before.bytes) as f64 / FULL_PACKET;
+            let takes = carried * packet_time.as_micros() as f64;
+            let growth = takes - sent.at.saturating_since(before.at).as_micros() as f64;
+            if let Some(before) = self.before {
+                let moved = (self.lowest - before) as f64;
+                self.note(moved, growth, packet_time);
+            }
+            self.growth = [self.growth[1], growth];
+            self.before = Some(self.lowest);
+        } else {
+            self.before = None;
         }
-        self.before = [self.before[1], Some(self.lowest)];
-        (self.began, self.lowest) = (Some(now), transit);
+        (self.began, self.lowest) = (Some((now, sent)), transit);
+    }
+
+    /// The delay moved, and our own queue may have grown by `growth` in the time.
+    fn note(&mut self, moved: f64, growth: f64, packet_time: Duration) {
+        let [earlier, late] = self.growth;
+        let possible = [0.0, growth, late, growth + late, growth + late + earlier];
+        let least = possible.iter().copied().fold(f64::INFINITY, f64::min);
+        let most = possible.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let unexplained = moved - moved.clamp(least, most);
+        // What goes on rising or falling is a path that changes.
+        let turned = (unexplained - self.unexplained).abs() / 2.0;
+        self.unexplained = unexplained;
+        let still = STILL_MICROS + packet_time.min(MOST_STILL).as_micros() as f64;
+        let most = FIRST_WANDER_MICROS + self.wander * MOST_WANDERED;
+        let distance = (turned - still).clamp(0.0, most);
+        self.wander += (distance - self.wander) * WANDER_GAIN;
     }
 }
 
@@ -250,7 +307,7 @@ mod tests {
 
     fn feed(queue: &mut StandingQueue, from_ms: u64, transits: impl IntoIterator<Item = i64>) {
         for (n, transit) in (0..).zip(transits) {
-            queue.on_report(transit, MS, Instant::from_millis(from_ms + n * 10));
+            queue.on_report(transit, None, MS, Instant::from_millis(from_ms + n * 10));
         }
     }
 
