@@ -46,9 +46,9 @@ const LEAST_PACKETS: f64 = 6.0;
 const RATES: (f64, f64) = (8_000.0, 12.5e9);
 /// The queue that is kept, at least.
 const LEAST_TARGET: Duration = Duration::from_micros(2_500);
-/// Most jitter, and most of a packet's time, that the target follows: with a collapsed estimate a
-/// packet seems long.
-const MOST_JITTER: Duration = Duration::from_millis(20);
+/// Most for jitter and wander, and most of a packet's time, that the target follows: with a collapsed
+/// estimate a packet seems long.
+const MOST_VARYING: Duration = Duration::from_millis(40);
 const MOST_PACKET_TIME: Duration = Duration::from_millis(30);
 /// Where delays wander: how long a rate that was reached is remembered, the share of it that is kept to,
 /// how much the estimate grows in a round beside that, and the share of what is sent below which the path
@@ -415,7 +415,8 @@ impl RateController {
         let is_full = if is_limited {
             startup.is_full(delivered, (queue, self.threshold()), round, now)
         } else {
-            startup.has_queue(queue, self.threshold())
+            // What little is sent with jitter tells nothing.
+            jitter < startup::NOTABLE_JITTER && startup.has_queue(queue, self.threshold())
         };
         self.startup = (!is_full).then_some(startup);
         if is_full {
@@ -592,7 +593,8 @@ impl RateController {
     /// sent, so that the path never runs empty; more beside a rival.
     fn target(&self) -> Duration {
         let queue = &self.measured.queue;
-        let least = LEAST_TARGET + queue.jitter().max(queue.wander()).min(MOST_JITTER) * 2;
+        let varies = (queue.jitter() * 2).max(queue.wander() * 7 / 2);
+        let least = LEAST_TARGET + varies.min(MOST_VARYING);
         least.max(self.packet_time().min(MOST_PACKET_TIME)) + self.rivalry.tolerance()
     }
 

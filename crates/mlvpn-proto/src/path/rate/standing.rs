@@ -29,7 +29,7 @@ const MOST_STILL: Duration = Duration::from_millis(2);
 const FIRST_WANDER_MICROS: f64 = 1_500.0;
 const MOST_WANDERED: f64 = 3.0;
 /// What is so many times that above the base now is a queue for certain.
-const CERTAIN_WANDERS: u32 = 5;
+const CERTAIN_WANDERS: u32 = 7;
 /// They wander when that is at least the first of these, until it is less than the second.
 const WANDERS_MICROS: (f64, f64) = (600.0, 400.0);
 /// Gain of the jitter's average.

@@ -9,7 +9,8 @@ const FULL_GROWTH: f64 = 1.25;
 /// Reports with a queue after which the path is full, unless one tells of twice the queue.
 const REPORTS_OVER: u32 = 2;
 /// With this much jitter a queue may be an illusion. If it is none, less than this share of what is sent
-/// arrives, for half a round: a path that is sent on twice as fast as it carries delivers a half.
+/// arrives: a path that is sent on twice as fast as it carries delivers a half. A delay that rises once
+/// looks the same for the round over which that is measured, and no longer.
 pub(super) const NOTABLE_JITTER: Duration = Duration::from_millis(1);
 const ARRIVES_WHOLE: f64 = 0.75;
 
@@ -39,7 +40,7 @@ impl Startup {
         if share.is_none_or(|share| share > ARRIVES_WHOLE) {
             self.whole_at = now;
         }
-        let is_illusion = jitter >= NOTABLE_JITTER && now < self.whole_at + round / 2;
+        let is_illusion = jitter >= NOTABLE_JITTER && now < self.whole_at + round * 3 / 2;
         if is_illusion { Duration::ZERO } else { queue }
     }
 
@@ -96,7 +97,7 @@ mod tests {
             let at = Instant::from_millis(100 + ms);
             startup.certain_queue(MS * 25, MS * 3, Some(share), MS * 50, at)
         };
-        let seen = [(0, 1.0), (10, 0.7), (20, 0.8), (30, 0.6), (44, 0.6), (45, 0.6)];
+        let seen = [(0, 1.0), (10, 0.7), (20, 0.8), (30, 0.6), (94, 0.6), (95, 0.6)];
         let certain = seen.map(|(ms, share)| queue(ms, share) > Duration::ZERO);
         assert_eq!(certain, [false, false, false, false, false, true]);
         let calm =
