@@ -416,7 +416,7 @@ impl RateController {
             startup.is_full(delivered, (queue, self.threshold()), round, now)
         } else {
             // What little is sent with jitter tells nothing.
-            jitter < startup::NOTABLE_JITTER && startup.has_queue(queue, self.threshold())
+            startup.has_queue(queue, self.threshold()) && jitter < startup::NOTABLE_JITTER
         };
         self.startup = (!is_full).then_some(startup);
         if is_full {

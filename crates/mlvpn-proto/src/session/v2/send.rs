@@ -553,7 +553,10 @@ impl Path {
         let since = self.demand.reported_sent_at;
         let was_busy = since.is_some_and(|since| self.demand.idle_at < since);
         // A queue that stays in the network says the same: more was sent than the path carries.
-        let is_limited = was_busy || self.demand.is_over(self.rate.is_over(), self.srtt(), now);
+        // Without data the report says nothing of it.
+        let (is_over, rtt) = (self.rate.is_over(), self.srtt());
+        let stands = transit.is_some() && self.demand.is_over(is_over, rtt, now);
+        let is_limited = was_busy || stands;
         self.demand.reported_sent_at = outcome.largest_sent_at.or(since);
         let sample = FeedbackSample {
             received_bytes: report.bytes,
