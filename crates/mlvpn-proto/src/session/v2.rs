@@ -6,7 +6,8 @@
 //! | `receive` | sealed packets and the frames in them |
 //! | `control` | what is sent beside data: challenges, feedback, acknowledgements, probes |
 //! | `life` | when paths come up, are suspect, and go down |
-//! | `send` | data: from the ingress queue to the paths |
+//! | `send` | what goes to the paths next: sealed, in batches |
+//! | `upload` | data that waits to be sent, and its lanes' numbers |
 //! | [`promise`] | frames that are sent again until they are acknowledged |
 
 mod control;
@@ -16,6 +17,7 @@ pub(crate) mod path;
 mod promise;
 pub(crate) mod receive;
 mod send;
+mod upload;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -39,7 +41,7 @@ use crate::transit::TransitTable;
 use crate::wire::v2::{CloseReason, Frame, PathStatus};
 use path::{Path, PathState, Route};
 use promise::Promises;
-use send::Upload;
+use upload::Upload;
 
 /// The session is active for this long after an IP packet `[P7]`.
 const ACTIVE_TIME: Duration = Duration::from_secs(10);

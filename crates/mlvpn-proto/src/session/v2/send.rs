@@ -2,142 +2,25 @@
 
 use super::control::{ReportedCounts, report_of};
 use super::path::{Path, PathState};
+use super::upload::Taken;
 use super::{Control, Session, Shared};
-use crate::drop::DropReason;
 use crate::epochs::Epoch;
-use crate::flow::LaneMap;
-use crate::id::{LinkIndex, PathId};
-use crate::ip::PacketKind;
+use crate::id::{LinkIndex, PacketNumber, PathId};
 use crate::path::flight::Outcome;
 use crate::path::rate::FeedbackSample;
 use crate::path::receipt::Report;
-use crate::queue::{IngressQueue, Popped, QueueCounts, QueueLimits, Verdict};
-use crate::recovery::{Parcel, Recovery};
-use crate::scheduler::earliest::{Choice, Earliest, PathView};
-use crate::stats::Traffic;
+use crate::recovery::Parcel;
+use crate::scheduler::earliest::PathView;
 use crate::time::{Duration, Instant};
 use crate::transmit::{Transmit, TransmitBuf};
 use crate::wire::v2::{
-    DATA_HEADER_LEN, DATA_OVERHEAD, DataHeader, Feedback, HEADER_LEN, Lane, LaneSeq, SendTime,
-    TAG_LEN, Transit,
+    DATA_HEADER_LEN, DATA_OVERHEAD, DataHeader, Feedback, HEADER_LEN, LaneSeq, SendTime, TAG_LEN,
 };
 
 /// What is sent again at once when a path falls silent: as much as the others carry in this time.
 const REINJECTED: Duration = Duration::from_millis(50);
 /// And as many bytes at least: what paths carry that were not tested yet is not known.
 const LEAST_REINJECTED: f64 = 32.0 * 1024.0;
-
-/// What waits to be sent, and how it is given to the paths.
-#[derive(Debug)]
-pub(super) struct Upload {
-    lanes: LaneMap,
-    queue: IngressQueue,
-    /// What filters have bound to a path.
-    bound: Vec<(PathId, IngressQueue)>,
-    kind: PacketKind,
-    /// Per lane: the number of the next packet.
-    next: Box<[u64; Lane::COUNT]>,
-    scheduler: Earliest,
-    pub(super) recovery: Recovery,
-    views: Vec<PathView>,
-    /// When the paths were last asked what they can take.
-    pulled_at: Instant,
-    /// The path that is looked at first.
-    cursor: usize,
-    /// The latest one-way delay told by the peer, and what it is in full.
-    transit: Option<(Transit, i64)>,
-}
-
-impl Upload {
-    pub(super) fn new(lane_key: [u8; 16], kind: PacketKind) -> Self {
-        Self {
-            lanes: LaneMap::new(&lane_key),
-            queue: IngressQueue::new(kind, QueueLimits::default()),
-            bound: Vec::new(),
-            kind,
-            next: Box::new([0; Lane::COUNT]),
-            scheduler: Earliest::default(),
-            recovery: Recovery::default(),
-            views: Vec::new(),
-            pulled_at: Instant::ZERO,
-            cursor: 0,
-            transit: None,
-        }
-    }
-
-    pub(super) fn queued(&self) -> Traffic {
-        let count = |of: fn(&IngressQueue) -> usize| self.queues().map(of).sum::<usize>() as u64;
-        Traffic { packets: count(IngressQueue::packets), bytes: count(IngressQueue::bytes) }
-    }
-
-    pub(super) fn marked(&self) -> u64 {
-        self.queues().map(|queue| queue.counts().codel_marked).sum()
-    }
-
-    fn queues(&self) -> impl Iterator<Item = &IngressQueue> {
-        self.bound.iter().map(|(_, queue)| queue).chain([&self.queue])
-    }
-
-    /// Whether nothing waits to be sent, or to be sent again.
-    fn is_idle(&self) -> bool {
-        self.recovery.is_empty() && self.queues().all(IngressQueue::is_empty)
-    }
-
-    /// The queue of what is bound to a path.
-    fn bound_queue(&mut self, path: PathId) -> &mut IngressQueue {
-        let known = self.bound.iter().position(|(of, _)| *of == path);
-        let at = known.unwrap_or_else(|| {
-            let queue = IngressQueue::new(self.kind, QueueLimits::default());
-            self.bound.push((path, queue));
-            self.bound.len() - 1
-        });
-        &mut self.bound[at].1
-    }
-
-    /// What is bound to a path that is down goes over any other.
-    fn unbind(&mut self, path: PathId, now: Instant) {
-        let Some(at) = self.bound.iter().position(|(of, _)| *of == path) else { return };
-        let (_, mut queue) = self.bound.swap_remove(at);
-        while let Some(popped) = queue.pop(|_| Verdict::Take(None), now) {
-            self.queue.push(popped.packet, popped.lane, now);
-        }
-    }
-
-    /// The next packet that is bound to a path.
-    fn take_bound(
-        &mut self,
-        view: &PathView,
-        only_sparse: bool,
-        out: &TransmitBuf,
-        now: Instant,
-    ) -> Option<Parcel> {
-        let params = crate::scheduler::earliest::codel_of_one(view);
-        let (_, queue) = self.bound.iter_mut().find(|(of, _)| *of == view.id)?;
-        let fits = |len: usize| len <= view.max_packet && out.accepts(len + DATA_OVERHEAD);
-        let popped = queue.pop(
-            |lane| match fits(lane.head.len()) && (lane.is_sparse || !only_sparse) {
-                true => Verdict::Take(Some(params)),
-                false => Verdict::Pass,
-            },
-            now,
-        )?;
-        Some(self.number(popped, now))
-    }
-
-    pub(super) fn striped(&self) -> usize {
-        self.scheduler.striped()
-    }
-
-    /// A one-way delay in µs after an offset that all paths have in common: what the peer tells is
-    /// taken to be within two seconds of what it told before.
-    fn unwrap_transit(&mut self, transit: Transit) -> i64 {
-        let full = self.transit.map_or(0, |(latest, full)| {
-            full + i64::from(transit.excess_over(latest)) * SendTime::UNIT_MICROS as i64
-        });
-        self.transit = Some((transit, full));
-        full
-    }
-}
 
 impl Session {
     /// Takes a whole IP packet or frame that fits the tunnel's MTU. It goes over the link that it is
@@ -150,16 +33,11 @@ impl Session {
         now: Instant,
     ) {
         self.last_data = Some(now);
-        let lane = self.upload.lanes.lane_of(packet, self.kind);
         let mut bytes = shared.pool.take();
         bytes.extend_from_slice(packet);
         let is_bound = |path: &&Path| Some(path.route.link) == bound && path.is_up();
         let path = self.paths().find(is_bound).map(|path| path.id);
-        let queue = match path {
-            Some(path) => self.upload.bound_queue(path),
-            None => &mut self.upload.queue,
-        };
-        queue.push(bytes, lane, now);
+        self.upload.push(bytes, path, now);
         self.upload.collect_dropped(shared);
     }
 
@@ -217,7 +95,6 @@ impl Session {
             return None;
         }
         self.view_paths(now);
-        self.upload.scheduler.count(self.upload.queue.waiting(), now);
         for step in 0..PathId::COUNT {
             let slot = (self.upload.cursor + step) % PathId::COUNT;
             let Some(path) = self.paths[slot].as_deref() else { continue };
@@ -248,8 +125,7 @@ impl Session {
         let has_main = ready().any(|path| !path.is_backup());
         let chosen = || ready().filter(|path| !(has_main && path.is_backup()));
         let knows_delays = chosen().all(|path| path.demand.transit.is_some());
-        upload.views.clear();
-        upload.views.extend(chosen().map(|path| path.view(knows_delays, now)));
+        upload.set_views(chosen().map(|path| path.view(knows_delays, now)), now);
     }
 
     /// Paths that could send and have nothing to are not limited by what they carry.
@@ -266,7 +142,7 @@ impl Session {
         let Self { paths, epochs, upload, .. } = self;
         let Some(path) = paths[slot].as_deref_mut() else { return };
         let Some(epoch) = epochs.current(now) else { return };
-        let has_others = upload.views.len() > 1;
+        let has_others = upload.has_choice();
         let view = path.view(false, now);
         while path.pacer.is_open(now) {
             // What keeps no queue adds next to nothing to what is on the way.
@@ -414,94 +290,6 @@ impl Session {
     }
 }
 
-enum Taken {
-    Packet(Parcel),
-    /// There is something, but not for this batch.
-    Full,
-    Nothing,
-}
-
-impl Upload {
-    /// Whether the scheduler may choose a path.
-    fn is_chosen(&self, path: PathId) -> bool {
-        self.views.iter().any(|view| view.id == path)
-    }
-
-    /// Whether something waits that is bound to a path.
-    fn has_bound(&self, path: PathId) -> bool {
-        self.bound.iter().any(|(of, queue)| *of == path && !queue.is_empty())
-    }
-
-    /// The next packet for a path, with its place in its lane.
-    fn take(
-        &mut self,
-        view: &PathView,
-        only_sparse: bool,
-        out: &TransmitBuf,
-        shared: &mut Shared<'_>,
-        now: Instant,
-    ) -> Taken {
-        if let Some(parcel) = self.take_bound(view, only_sparse, out, now) {
-            return Taken::Packet(parcel);
-        }
-        if !self.is_chosen(view.id) {
-            return Taken::Nothing;
-        }
-        let path = view.id;
-        loop {
-            let Self { queue, scheduler, views, .. } = self;
-            let (mut is_full, mut too_big) = (false, false);
-            let popped = queue.pop(
-                |lane| match scheduler.choose(lane, path, views, now) {
-                    _ if only_sparse && !lane.is_sparse => Verdict::Pass,
-                    Choice::Wait => Verdict::Pass,
-                    Choice::TooBig => {
-                        too_big = true;
-                        Verdict::Take(None)
-                    }
-                    Choice::Take(_) if !out.accepts(lane.head.len() + DATA_OVERHEAD) => {
-                        is_full = true;
-                        Verdict::Pass
-                    }
-                    Choice::Take(codel) => Verdict::Take(codel),
-                },
-                now,
-            );
-            self.collect_dropped(shared);
-            match popped {
-                Some(popped) if too_big => {
-                    shared.drops.count(DropReason::TooBig);
-                    shared.pool.give(popped.packet);
-                }
-                Some(popped) => return Taken::Packet(self.number(popped, now)),
-                None if is_full => return Taken::Full,
-                None => return Taken::Nothing,
-            }
-        }
-    }
-
-    fn number(&mut self, popped: Popped, now: Instant) -> Parcel {
-        let Popped { packet, lane, was_sparse, .. } = popped;
-        let next = &mut self.next[lane.slot()];
-        let seq = *next;
-        *next += 1;
-        let is_last = self.queue.lane(lane).packets == 0;
-        self.scheduler.on_sent(lane, packet.len(), is_last, now);
-        self.recovery.on_sent(packet.len());
-        Parcel { lane, seq, bytes: packet, first_sent: now, tries: 0, is_sparse: was_sparse }
-    }
-
-    fn collect_dropped(&mut self, shared: &mut Shared<'_>) {
-        let bound = self.bound.iter_mut().map(|(_, queue)| queue);
-        for queue in bound.chain([&mut self.queue]) {
-            let QueueCounts { codel_dropped, overflow, .. } = queue.take_counts();
-            shared.drops.add(DropReason::QueueDelay, codel_dropped);
-            shared.drops.add(DropReason::QueueFull, overflow);
-            queue.drain_dropped().for_each(|bytes| shared.pool.give(bytes));
-        }
-    }
-}
-
 impl Path {
     fn view(&self, knows_delays: bool, now: Instant) -> PathView {
         let rtt = self.srtt().as_micros() as f64;
@@ -604,7 +392,7 @@ fn seal(
     epoch: &Epoch,
     is_clear: bool,
     datagram: &mut [u8],
-) -> Option<crate::id::PacketNumber> {
+) -> Option<PacketNumber> {
     // No number is drawn that would not be used: a path's numbers have no gaps.
     if epoch.is_worn_out() {
         return None;
