@@ -5,12 +5,14 @@
 //! | [`path`], [`migration`] | a path, and its change of address |
 //! | `receive` | sealed packets and the frames in them |
 //! | `control` | what is sent beside data: challenges, feedback, acknowledgements, probes |
+//! | `feedback` | what the peer tells of the paths, and how much this end may tell |
 //! | `life` | when paths come up, are suspect, and go down |
 //! | `send` | what goes to the paths next: sealed, in batches |
 //! | `upload` | data that waits to be sent, and its lanes' numbers |
 //! | [`promise`] | frames that are sent again until they are acknowledged |
 
 mod control;
+mod feedback;
 mod life;
 pub(crate) mod migration;
 pub(crate) mod path;
@@ -39,6 +41,7 @@ use crate::stats::PeerStats;
 use crate::time::{Duration, Instant};
 use crate::transit::TransitTable;
 use crate::wire::v2::{CloseReason, Frame, PathStatus};
+use feedback::FeedbackBudget;
 use path::{Path, PathState, Route};
 use promise::Promises;
 use upload::Upload;
@@ -81,7 +84,7 @@ pub(crate) struct Session {
     order: LaneResequencer,
     /// What a change of paths released from it.
     released: VecDeque<Vec<u8>>,
-    feedback: control::FeedbackBudget,
+    feedback: FeedbackBudget,
     /// What the peer takes.
     peer_max_packet: Option<u16>,
     peer_software: Option<String>,
@@ -169,7 +172,7 @@ impl Session {
             upload: Upload::new(setup.lane_key, setup.kind),
             order: LaneResequencer::default(),
             released: VecDeque::new(),
-            feedback: control::FeedbackBudget::default(),
+            feedback: FeedbackBudget::default(),
             peer_max_packet: None,
             peer_software: None,
             ended: None,

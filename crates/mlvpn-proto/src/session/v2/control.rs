@@ -1,16 +1,16 @@
 //! What is sent beside data: challenges, feedback, acknowledgements, probes.
 
+use super::feedback::feedback_rate;
 use super::path::{Path, PathState, Route};
 use super::promise::Promise;
 use super::{Control, Session, Shared};
 use crate::config::Role;
 use crate::id::PathId;
-use crate::path::receipt::Report;
 use crate::path::validation::{Token, Validation};
 use crate::time::{Duration, Instant};
 use crate::wire::v2::{
     AckedNumbers, Feedback, Frame, HEADER_LEN, Held, Settings, SoftwareName, TAG_LEN,
-    TruncatedNumber, modular,
+    TruncatedNumber,
 };
 use rand_core::Rng as _;
 
@@ -22,48 +22,8 @@ const LEAST_LEN: usize = HEADER_LEN + 10 + TAG_LEN;
 const MAX_BODY: usize = PADDED_LEN - HEADER_LEN - TAG_LEN;
 /// Packets that wait to be sealed.
 const MAX_OUTBOX: usize = 256;
-/// Feedback may take this share of what the path that carries it can carry, or so many bytes per
-/// second if that is more `[F8]`, and this much at once.
-const FEEDBACK_SHARE: f64 = 0.02;
-const FEEDBACK_FLOOR: f64 = 2_000.0;
-const FEEDBACK_BURST: f64 = 1_500.0;
-/// What a path is taken to carry while nobody knows, in bytes per second.
-const UNKNOWN_RATE: u64 = 312_500;
 /// Largest IP packet that this end takes.
 const MAX_IP_PACKET: u16 = u16::MAX;
-
-/// How much feedback may be sent.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct FeedbackBudget {
-    credit: f64,
-    at: Instant,
-    sent: u64,
-}
-
-impl Default for FeedbackBudget {
-    fn default() -> Self {
-        Self { credit: FEEDBACK_BURST, at: Instant::ZERO, sent: 0 }
-    }
-}
-
-impl FeedbackBudget {
-    fn refill(&mut self, rate: u64, now: Instant) {
-        let per_sec = (rate as f64 * FEEDBACK_SHARE).max(FEEDBACK_FLOOR);
-        let earned = now.saturating_since(self.at).as_secs_f64() * per_sec;
-        self.credit = (self.credit + earned).min(FEEDBACK_BURST.max(per_sec / 20.0));
-        self.at = now;
-    }
-
-    /// When there is credit again.
-    fn refilled_at(&self, rate: u64) -> Instant {
-        let per_sec = (rate as f64 * FEEDBACK_SHARE).max(FEEDBACK_FLOOR);
-        if self.credit > 0.0 {
-            return Instant::ZERO;
-        }
-        // Rounded up: there is credit then, whatever the fractions.
-        self.at + Duration::from_secs_f64((1.0 - self.credit) / per_sec) + Duration::from_micros(1)
-    }
-}
 
 impl Session {
     /// Queues a packet with one frame for a path.
@@ -308,13 +268,6 @@ impl Session {
     }
 }
 
-/// What feedback may take a share of: what the path can carry, or what it is taken to while nobody
-/// knows.
-fn feedback_rate(path: &Path) -> u64 {
-    let known = path.rate.capacity();
-    if path.rate.is_tested() { known } else { known.max(UNKNOWN_RATE) }
-}
-
 fn report_timeout(path: &Path) -> Option<Instant> {
     path.receipt.poll_timeout(path.report_rtt())
 }
@@ -352,32 +305,4 @@ impl Packet {
             _ => self.bodies.push(bytes),
         }
     }
-}
-
-/// What a FEEDBACK frame says, with its counters in full. `before` is what the one before it said.
-pub(super) fn report_of(
-    feedback: &Feedback,
-    largest: crate::id::PacketNumber,
-    before: &ReportedCounts,
-) -> Report {
-    let near = |low: u64, bits: u32, known: u64| modular::nearest(low, bits, known);
-    Report {
-        largest,
-        largest_at_micros: near(u64::from(feedback.received_at), 32, before.at_micros),
-        delay: feedback.held.duration(),
-        received: feedback.received,
-        packets: near(u64::from(feedback.packets), 32, before.packets),
-        bytes: near(feedback.bytes, 48, before.bytes),
-        congestion_marks: near(u64::from(feedback.congestion_marks), 24, before.marks),
-        lowest_transit: feedback.lowest_transit,
-    }
-}
-
-/// The counters of the last report about a path.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct ReportedCounts {
-    pub(crate) at_micros: u64,
-    pub(crate) packets: u64,
-    pub(crate) bytes: u64,
-    pub(crate) marks: u64,
 }

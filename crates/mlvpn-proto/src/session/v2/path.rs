@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::control::ReportedCounts;
+use super::feedback::ReportedCounts;
 use super::migration::Migration;
 use crate::crypto::replay::ReplayWindow;
 use crate::crypto::v2::PacketCounter;

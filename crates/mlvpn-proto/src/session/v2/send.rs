@@ -1,20 +1,16 @@
 //! From the ingress queue to the paths.
 
-use super::control::{ReportedCounts, report_of};
 use super::path::{Path, PathState};
 use super::upload::Taken;
 use super::{Control, Session, Shared};
 use crate::epochs::Epoch;
 use crate::id::{LinkIndex, PacketNumber, PathId};
-use crate::path::flight::Outcome;
-use crate::path::rate::FeedbackSample;
-use crate::path::receipt::Report;
 use crate::recovery::Parcel;
 use crate::scheduler::earliest::PathView;
 use crate::time::{Duration, Instant};
 use crate::transmit::{Transmit, TransmitBuf};
 use crate::wire::v2::{
-    DATA_HEADER_LEN, DATA_OVERHEAD, DataHeader, Feedback, HEADER_LEN, LaneSeq, SendTime, TAG_LEN,
+    DATA_HEADER_LEN, DATA_OVERHEAD, DataHeader, HEADER_LEN, LaneSeq, SendTime, TAG_LEN,
 };
 
 /// What is sent again at once when a path falls silent: as much as the others carry in this time.
@@ -173,76 +169,6 @@ impl Session {
         }
     }
 
-    /// Feedback came about a path.
-    pub(super) fn on_feedback(
-        &mut self,
-        feedback: &Feedback,
-        shared: &mut Shared<'_>,
-        now: Instant,
-    ) {
-        let Self { paths, upload, .. } = self;
-        let Some(path) = paths[feedback.path.slot()].as_deref_mut() else { return };
-        let Some(largest) = path.own_number(feedback.largest) else { return };
-        let report = report_of(feedback, largest, &path.demand.reported);
-        let is_newer = report.packets > path.demand.reported.packets;
-        let srtt = path.rtt.estimator.smoothed();
-        let outcome = path.flight.on_report(&report, srtt, now);
-        if let Some(rtt) = outcome.rtt {
-            path.rtt.on_sample(rtt, now);
-        }
-        path.times.on_feedback(!outcome.acked.is_empty(), now);
-        path.health.is_said_silent = feedback.is_silent && !path.flight.is_empty();
-        let transit = report.lowest_transit.filter(|_| is_newer);
-        let transit = transit.map(|transit| upload.unwrap_transit(transit));
-        path.on_outcome(&outcome);
-        if is_newer {
-            path.on_newest(&outcome, transit, &report, now);
-            path.demand.reported = ReportedCounts {
-                at_micros: report.largest_at_micros,
-                packets: report.packets,
-                bytes: report.bytes,
-                marks: report.congestion_marks,
-            };
-        }
-        let (id, rtt, round) = (path.id, path.srtt(), outcome.rtt);
-        let has_arrived = !outcome.acked.is_empty();
-        self.settle(id, outcome, rtt, shared, now);
-        if has_arrived {
-            self.on_progress(id, now);
-        }
-        if round.is_some() {
-            self.order.set_round_trip(id, rtt);
-            self.update_repair_time();
-        }
-    }
-
-    /// Buffers of what arrived go back to the stock; what was lost is sent again.
-    fn settle(
-        &mut self,
-        id: PathId,
-        outcome: Outcome<Parcel>,
-        rtt: Duration,
-        shared: &mut Shared<'_>,
-        now: Instant,
-    ) {
-        for parcel in outcome.acked.into_iter().filter_map(|packet| packet.content) {
-            shared.pool.give(parcel.bytes);
-        }
-        for parcel in outcome.lost.into_iter().filter_map(|packet| packet.content) {
-            if let Some(freed) = self.upload.recovery.on_lost(parcel, id, rtt, now) {
-                shared.pool.give(freed);
-            }
-        }
-    }
-
-    /// How long the receiver's counterpart of this end takes to repair a loss towards us is about what
-    /// we take: the paths are the same.
-    fn update_repair_time(&mut self) {
-        let up = || self.paths().filter(|path| path.is_up());
-        let fastest = up().map(|path| path.srtt() + path.rtt_deviation()).min();
-        self.order.set_repair_time(fastest.map(|time| time + Duration::from_millis(5)));
-    }
-
     /// What is on its way on a path that fell silent is sent again on others, as much as they carry in
     /// 50 ms; the rest is given up.
     pub(super) fn reinject(&mut self, id: PathId, now: Instant) {
@@ -309,53 +235,6 @@ impl Path {
             is_untested: !self.rate.is_tested(),
             may_carry_more: !self.mtu.is_complete(),
         }
-    }
-
-    fn rtt_deviation(&self) -> Duration {
-        self.rtt.estimator.variation().unwrap_or_default()
-    }
-
-    /// What became of packets.
-    fn on_outcome(&mut self, outcome: &Outcome<Parcel>) {
-        let headers = self.wire_len(0) as u16;
-        for packet in &outcome.lost {
-            self.mtu.on_lost(packet.len.saturating_sub(headers));
-        }
-        if let Some(largest) = outcome.acked.iter().map(|packet| packet.len).max() {
-            self.mtu.on_arrived(largest.saturating_sub(headers));
-        }
-        self.loss.on_packets(outcome.acked.len(), outcome.lost.len());
-    }
-
-    /// Feeds the newest report into the rate controller.
-    fn on_newest(
-        &mut self,
-        outcome: &Outcome<Parcel>,
-        transit: Option<i64>,
-        report: &Report,
-        now: Instant,
-    ) {
-        if let Some(transit) = transit {
-            self.demand.on_transit(transit);
-        }
-        let since = self.demand.reported_sent_at;
-        let was_busy = since.is_some_and(|since| self.demand.idle_at < since);
-        // A queue that stays in the network says the same: more was sent than the path carries.
-        let is_limited = was_busy || self.demand.is_over(self.rate.is_over(), self.srtt(), now);
-        self.demand.reported_sent_at = outcome.largest_sent_at.or(since);
-        let sample = FeedbackSample {
-            received_bytes: report.bytes,
-            received_at: Instant::from_micros(report.largest_at_micros),
-            sent_at: outcome.largest_sent_at,
-            lowest_transit: transit,
-            rtt: outcome.rtt,
-            min_rtt: self.rtt.min(),
-            acked_packets: outcome.acked.len() as u64,
-            lost_packets: outcome.lost.len() as u64,
-            is_limited,
-        };
-        self.rate.on_feedback(&sample, now);
-        self.pacer.set_rate(self.rate.rate(), now);
     }
 }
 
