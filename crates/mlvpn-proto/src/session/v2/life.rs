@@ -28,7 +28,8 @@ const ACTIVE_KEEPALIVE: Duration = Duration::from_secs(1);
 const IDLE_KEEPALIVE: Duration = Duration::from_secs(10);
 /// At most one change of address a second `[P4]`.
 const MIGRATION_PAUSE: Duration = Duration::from_secs(1);
-/// A peer from which nothing came for this long, though it was spoken to, may have lost its keys.
+/// A peer from which nothing came for this long, though it was spoken to, may have lost its keys
+/// `[H22]`.
 const DESERTION: Duration = Duration::from_secs(2);
 /// A session whose paths are all down for this long ends `[P9]`.
 pub(super) const ABANDONED: Duration = Duration::from_secs(180);
@@ -149,10 +150,8 @@ impl Session {
     pub(super) fn take_down(&mut self, id: PathId, state: PathState, now: Instant) {
         let role = self.role;
         let Some(path) = self.path_mut(id) else { return };
-        let was_usable = path.is_usable();
         path.enter(state, now);
         path.migration = None;
-        path.counters.disconnects += u64::from(was_usable);
         if state == PathState::Down {
             // Wherever the peer was followed to, it is looked for where it is known to be.
             path.route = path.home.unwrap_or(path.route);

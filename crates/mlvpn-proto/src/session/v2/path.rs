@@ -82,7 +82,7 @@ pub(crate) struct Path {
     pub(crate) health: Health,
     /// It was up at some time.
     pub(crate) has_been_up: bool,
-    /// Its socket takes no more for now.
+    /// Its socket takes nothing at the moment.
     pub(crate) is_blocked: bool,
 }
 
@@ -110,13 +110,12 @@ pub(crate) struct Times {
     pub(crate) data_sent: Option<(SendTime, Instant)>,
 }
 
-/// Packets and bytes, and what else is counted.
+/// Packets and bytes.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Counters {
     pub(crate) sent: Traffic,
     pub(crate) received: Traffic,
     pub(crate) resent: Traffic,
-    pub(crate) disconnects: u64,
 }
 
 /// Relapses of a path that was suspect.
