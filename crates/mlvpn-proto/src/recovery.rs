@@ -183,6 +183,7 @@ impl Recovery {
     }
 
     /// Gives up a packet that is not to be sent again; returns its buffer.
+    #[must_use]
     pub fn give_up(&mut self, parcel: Parcel) -> Vec<u8> {
         self.stats.given_up += 1;
         if self.skips.len() < MAX_SKIPS {

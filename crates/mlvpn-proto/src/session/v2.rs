@@ -335,16 +335,26 @@ impl Session {
     }
 
     /// The socket of a link was closed: its paths carry nothing more.
-    pub(crate) fn on_link_closed(&mut self, link: LinkIndex, now: Instant) {
+    pub(crate) fn on_link_closed(
+        &mut self,
+        link: LinkIndex,
+        shared: &mut Shared<'_>,
+        now: Instant,
+    ) {
         for id in self.paths_of(link) {
-            self.take_down(id, PathState::Absent, now);
+            self.take_down(id, PathState::Absent, shared, now);
         }
     }
 
     /// The link is gone for good: the peer is told.
-    pub(crate) fn on_link_removed(&mut self, link: LinkIndex, now: Instant) {
+    pub(crate) fn on_link_removed(
+        &mut self,
+        link: LinkIndex,
+        shared: &mut Shared<'_>,
+        now: Instant,
+    ) {
         for id in self.paths_of(link) {
-            self.take_down(id, PathState::Absent, now);
+            self.take_down(id, PathState::Absent, shared, now);
             self.set_status(id, PathStatus::Gone, now);
         }
     }

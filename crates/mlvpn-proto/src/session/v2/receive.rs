@@ -249,7 +249,7 @@ impl Session {
                 shared.drops.count(DropReason::Malformed);
             }
             Frame::PathStatus { path, sequence, status } => {
-                self.on_status(path, sequence, status, now);
+                self.on_status(path, (sequence, status), shared, now);
             }
             Frame::MtuProbe { probe } => {
                 let frame = Frame::MtuAck { path: id, probe, size: len as u16 };
@@ -309,7 +309,13 @@ impl Session {
         }
     }
 
-    fn on_status(&mut self, id: PathId, sequence: u16, status: PathStatus, now: Instant) {
+    fn on_status(
+        &mut self,
+        id: PathId,
+        (sequence, status): (u16, PathStatus),
+        shared: &mut Shared<'_>,
+        now: Instant,
+    ) {
         let Some(path) = self.path_mut(id) else {
             // It may overtake the first packet of the path.
             let is_news = |known: (u16, _)| (sequence.wrapping_sub(known.0) as i16) > 0;
@@ -330,7 +336,7 @@ impl Session {
             // An initiator tries again: the peer's socket may be opened anew.
             let is_initiator = self.role == Role::Client;
             let state = if is_initiator { PathState::Down } else { PathState::Absent };
-            self.take_down(id, state, now);
+            self.take_down(id, state, shared, now);
         }
     }
 }

@@ -171,7 +171,7 @@ impl Session {
 
     /// What is on its way on a path that fell silent is sent again on others, as much as they carry in
     /// 50 ms; the rest is given up.
-    pub(super) fn reinject(&mut self, id: PathId, now: Instant) {
+    pub(super) fn reinject(&mut self, id: PathId, shared: &mut Shared<'_>, now: Instant) {
         let rates = self.paths().filter(|path| path.id != id && path.is_up());
         let rate: f64 = rates.map(|path| path.rate.capacity() as f64).sum();
         let mut budget = (rate * REINJECTED.as_secs_f64()).max(LEAST_REINJECTED);
@@ -184,7 +184,7 @@ impl Session {
         for parcel in parcels {
             budget -= parcel.bytes.len() as f64;
             if budget < 0.0 {
-                upload.recovery.give_up(parcel);
+                shared.pool.give(upload.recovery.give_up(parcel));
             } else {
                 upload.recovery.reinject(parcel, id, rtt, now);
             }
@@ -280,4 +280,85 @@ fn seal(
     let number = unused.number();
     epoch.seal(unused, is_clear, datagram).ok()?;
     Some(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use rand_chacha::ChaCha12Rng;
+    use rand_core::SeedableRng as _;
+
+    use super::*;
+    use crate::buffer::Pool;
+    use crate::config::Role;
+    use crate::drop::DropCounts;
+    use crate::handshake::v2::SessionId;
+    use crate::ip::PacketKind;
+    use crate::session::v2::path::Route;
+    use crate::session::v2::{Identity, PathTerms, SessionSetup};
+    use crate::wire::v2::Lane;
+
+    const PATH: PathId = PathId::from_low_bits(0);
+    const NOW: Instant = Instant::from_secs(1);
+
+    /// An initiator's session with one path, and what it shares with others.
+    struct Bench {
+        session: Session,
+        rng: ChaCha12Rng,
+        pool: Pool,
+        to_tun: VecDeque<Vec<u8>>,
+        drops: DropCounts,
+        out: TransmitBuf,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            let setup = SessionSetup {
+                role: Role::Client,
+                kind: PacketKind::Ip,
+                identity: Identity { id: SessionId([1; 8]), peer: None },
+                software: String::new(),
+                lane_key: [0; 16],
+                sources: Vec::new(),
+            };
+            let mut session = Session::new(setup, NOW);
+            let route = Route { link: LinkIndex(0), remote: ([192, 0, 2, 1], 5080).into() };
+            session.open_path(PATH, route, PathTerms::default(), NOW);
+            Self {
+                session,
+                rng: ChaCha12Rng::from_seed([0; 32]),
+                pool: Pool::default(),
+                to_tun: VecDeque::new(),
+                drops: DropCounts::default(),
+                out: TransmitBuf::new(),
+            }
+        }
+
+        /// Calls the session with what it shares with others.
+        fn with<T>(
+            &mut self,
+            call: impl FnOnce(&mut Session, &mut TransmitBuf, &mut Shared<'_>) -> T,
+        ) -> T {
+            let Self { session, rng, pool, to_tun, drops, out } = self;
+            call(session, out, &mut Shared { rng, pool, to_tun, drops })
+        }
+    }
+
+    #[test]
+    fn buffers_of_what_is_given_up_are_used_again() {
+        let mut bench = Bench::new();
+        let sent = 2 * LEAST_REINJECTED as usize / 1_024;
+        for seq in 0..sent as u64 {
+            let path = bench.session.path_mut(PATH).unwrap();
+            let number = path.numbers.draw().unwrap().number();
+            let lane = Lane::default();
+            let bytes = vec![0; 1_024];
+            let parcel = Parcel { lane, seq, bytes, first_sent: NOW, tries: 0, is_sparse: false };
+            path.flight.on_sent(number, 1_100, true, Some(parcel), NOW);
+        }
+        bench.with(|session, _, shared| session.reinject(PATH, shared, NOW));
+        assert_eq!(bench.session.upload.recovery.stats().given_up, sent as u64 / 2);
+        assert_eq!(bench.pool.spare(), sent / 2);
+    }
 }
