@@ -51,20 +51,24 @@ impl Session {
     }
 
     fn transmit_control(&mut self, out: &mut TransmitBuf, now: Instant) -> Option<Transmit> {
+        let Self { paths, epochs, outbox, promises, .. } = self;
+        // What cannot be sealed yet waits.
+        let epoch = epochs.current(now)?;
         loop {
             let is_sendable = |control: &Control| {
-                self.paths[control.path.slot()].as_ref().is_some_and(|path| !path.is_blocked)
+                paths[control.path.slot()].as_ref().is_some_and(|path| !path.is_blocked)
             };
-            let at = self.outbox.iter().position(is_sendable)?;
-            let control = self.outbox.remove(at)?;
-            let Self { paths, epochs, promises, .. } = self;
+            let at = outbox.iter().position(is_sendable)?;
+            let control = outbox.remove(at)?;
             let path = paths[control.path.slot()].as_deref_mut()?;
-            let epoch = epochs.current(now)?;
             let route = control.to.unwrap_or(path.route);
             let len = HEADER_LEN + control.body.len() + TAG_LEN;
             let datagram = out.push(len);
             datagram[HEADER_LEN..HEADER_LEN + control.body.len()].copy_from_slice(&control.body);
-            let Some(number) = seal(path, epoch, false, datagram) else { continue };
+            let Some(number) = seal(path, epoch, false, datagram) else {
+                out.pop();
+                continue;
+            };
             let is_eliciting = control.is_eliciting && control.to.is_none();
             path.flight.on_sent(number, path.wire_len(len) as u16, is_eliciting, None, now);
             if is_eliciting {
@@ -292,12 +296,14 @@ mod tests {
     use super::*;
     use crate::buffer::Pool;
     use crate::config::Role;
+    use crate::crypto::v2::PacketCounter;
     use crate::drop::DropCounts;
+    use crate::epochs::tests::epoch;
     use crate::handshake::v2::SessionId;
     use crate::ip::PacketKind;
     use crate::session::v2::path::Route;
     use crate::session::v2::{Identity, PathTerms, SessionSetup};
-    use crate::wire::v2::Lane;
+    use crate::wire::v2::{Frame, Lane};
 
     const PATH: PathId = PathId::from_low_bits(0);
     const NOW: Instant = Instant::from_secs(1);
@@ -343,6 +349,32 @@ mod tests {
             let Self { session, rng, pool, to_tun, drops, out } = self;
             call(session, out, &mut Shared { rng, pool, to_tun, drops })
         }
+
+        fn poll(&mut self) -> Option<Transmit> {
+            self.with(|session, out, shared| session.poll_transmit(out, shared, NOW))
+        }
+    }
+
+    #[test]
+    fn a_control_packet_waits_for_an_epoch() {
+        let mut bench = Bench::new();
+        bench.session.push_frame(PATH, &Frame::Ping);
+        assert_eq!(bench.poll(), None);
+        bench.session.install_epoch(epoch(NOW), NOW);
+        assert_eq!(bench.poll().map(|transmit| transmit.segments()), Some(1));
+        bench.out.clear();
+        assert_eq!(bench.poll(), None);
+    }
+
+    #[test]
+    fn nothing_unsealed_is_left_of_what_cannot_be_sealed() {
+        let mut bench = Bench::new();
+        bench.session.install_epoch(epoch(NOW), NOW);
+        let path = bench.session.path_mut(PATH).unwrap();
+        path.numbers.advance_to(PacketNumber(PacketCounter::LIMIT));
+        bench.session.push_frame(PATH, &Frame::Ping);
+        bench.session.push_frame(PATH, &Frame::PathChallenge { path: PATH, token: [0; 8] });
+        assert_eq!((bench.poll(), bench.out.bytes().len()), (None, 0));
     }
 
     #[test]
