@@ -41,9 +41,10 @@ use crate::stats::PeerStats;
 use crate::time::{Duration, Instant};
 use crate::transit::TransitTable;
 use crate::wire::v2::{CloseReason, Frame, PathStatus};
+use control::Control;
 use feedback::FeedbackBudget;
 use path::{Path, PathState, Route};
-use promise::Promises;
+use promise::{Promise, Promises};
 use upload::Upload;
 
 /// The session is active for this long after an IP packet `[P7]`.
@@ -105,18 +106,6 @@ pub(crate) struct Session {
     last_data: Option<Instant>,
     last_received: Option<Instant>,
     born: Instant,
-}
-
-/// A packet that holds no data, ready to be sealed.
-#[derive(Debug)]
-struct Control {
-    path: PathId,
-    /// Where to, when that is not where the path leads.
-    to: Option<Route>,
-    body: Vec<u8>,
-    is_eliciting: bool,
-    /// What is to be told the packet's number.
-    promises: Vec<promise::Promise>,
 }
 
 /// The peer has another address on a link.
@@ -263,7 +252,7 @@ impl Session {
         self.epochs.install(epoch, now);
         self.last_received = Some(now);
         // The responder waits for a packet under the epoch: this one is repeated until it came.
-        self.promises.make(promise::Promise::Settings, now);
+        self.promises.make(Promise::Settings, now);
     }
 
     /// The responder's: seals under `epoch` once the peer has.
@@ -330,7 +319,7 @@ impl Session {
         if path.status.ours != status {
             path.status.ours = status;
             path.status.our_sequence = path.status.our_sequence.wrapping_add(1);
-            self.promises.make(promise::Promise::Status(id), now);
+            self.promises.make(Promise::Status(id), now);
         }
     }
 

@@ -3,13 +3,14 @@
 use super::feedback::feedback_rate;
 use super::path::{Path, PathState, Route};
 use super::promise::Promise;
-use super::{Control, Session, Shared};
+use super::{Session, Shared};
 use crate::config::Role;
 use crate::id::PathId;
+use crate::lanes;
 use crate::path::validation::{Token, Validation};
 use crate::time::{Duration, Instant};
 use crate::wire::v2::{
-    AckedNumbers, Feedback, Frame, HEADER_LEN, Held, Settings, SoftwareName, TAG_LEN,
+    AckedNumbers, Feedback, Frame, HEADER_LEN, Held, PathStatus, Settings, SoftwareName, TAG_LEN,
     TruncatedNumber,
 };
 use rand_core::Rng as _;
@@ -25,21 +26,35 @@ const MAX_OUTBOX: usize = 256;
 /// Largest IP packet that this end takes.
 const MAX_IP_PACKET: u16 = u16::MAX;
 
+/// A packet that holds no data, ready to be sealed.
+#[derive(Debug)]
+pub(super) struct Control {
+    pub(super) path: PathId,
+    /// Where to, when that is not where the path leads.
+    pub(super) to: Option<Route>,
+    pub(super) body: Vec<u8>,
+    pub(super) is_eliciting: bool,
+    /// What is to be told the packet's number.
+    pub(super) promises: Vec<Promise>,
+}
+
+impl Control {
+    /// A packet that goes where the path leads, elicits nothing and keeps no promise.
+    fn new(path: PathId, body: Vec<u8>) -> Self {
+        Self { path, to: None, body, is_eliciting: false, promises: Vec::new() }
+    }
+}
+
 impl Session {
     /// Queues a packet with one frame for a path.
     pub(super) fn push_frame(&mut self, id: PathId, frame: &Frame<'_>) {
         let mut body = Vec::new();
         frame.encode(&mut body);
-        self.push(Control {
-            path: id,
-            to: None,
-            body,
-            is_eliciting: frame.is_eliciting(),
-            promises: Vec::new(),
-        });
+        let is_eliciting = frame.is_eliciting();
+        self.push(Control { is_eliciting, ..Control::new(id, body) });
     }
 
-    pub(super) fn push(&mut self, control: Control) {
+    fn push(&mut self, control: Control) {
         if self.outbox.len() < MAX_OUTBOX {
             self.outbox.push_back(control);
         }
@@ -49,7 +64,7 @@ impl Session {
         let mut body = Vec::new();
         Frame::MtuProbe { probe }.encode(&mut body);
         body.resize(usize::from(size) - HEADER_LEN - TAG_LEN, 0);
-        self.push(Control { path: id, to: None, body, is_eliciting: false, promises: Vec::new() });
+        self.push(Control::new(id, body));
     }
 
     /// Challenges the addresses of a path that are to be validated.
@@ -112,13 +127,7 @@ impl Session {
         let mut body = Vec::new();
         frame.encode(&mut body);
         body.resize(body.len().max(len - HEADER_LEN - TAG_LEN), 0);
-        self.push(Control {
-            path: id,
-            to: Some(to),
-            body,
-            is_eliciting: false,
-            promises: Vec::new(),
-        });
+        self.push(Control { to: Some(to), ..Control::new(id, body) });
     }
 
     /// Queues what is promised, acknowledged and reported, as far as it is due.
@@ -145,18 +154,12 @@ impl Session {
             let has_credit = self.feedback.credit > cost;
             if let Some(second) = second.filter(|_| packet.has_reports && has_credit) {
                 self.feedback.credit -= cost;
-                self.push(Control {
-                    path: second,
-                    to: None,
-                    body: body.clone(),
-                    is_eliciting: false,
-                    promises: Vec::new(),
-                });
+                self.push(Control::new(second, body.clone()));
             }
             self.feedback.credit -= if packet.has_reports { cost } else { 0.0 };
             let promises = std::mem::take(&mut packet.promises);
             let is_eliciting = !promises.is_empty() || packet.has_skips;
-            self.push(Control { path: way, to: None, body, is_eliciting, promises });
+            self.push(Control { is_eliciting, promises, ..Control::new(way, body) });
         }
     }
 
@@ -190,7 +193,7 @@ impl Session {
         match promise {
             Promise::Settings => Frame::Settings(Settings {
                 max_ip_packet: Some(MAX_IP_PACKET),
-                resequencer_bytes: Some(crate::lanes::MAX_BYTES as u32),
+                resequencer_bytes: Some(lanes::MAX_BYTES as u32),
                 software: SoftwareName::new(&self.software),
             }),
             Promise::Status(id) => {
@@ -198,7 +201,7 @@ impl Session {
                 Frame::PathStatus {
                     path: id,
                     sequence: status.map_or(0, |status| status.our_sequence),
-                    status: status.map_or(crate::wire::v2::PathStatus::Gone, |status| status.ours),
+                    status: status.map_or(PathStatus::Gone, |status| status.ours),
                 }
             }
         }

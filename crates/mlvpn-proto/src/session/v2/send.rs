@@ -1,8 +1,9 @@
 //! From the ingress queue to the paths.
 
+use super::control::Control;
 use super::path::{Path, PathState};
 use super::upload::Taken;
-use super::{Control, Session, Shared};
+use super::{Session, Shared};
 use crate::epochs::Epoch;
 use crate::id::{LinkIndex, PacketNumber, PathId};
 use crate::recovery::Parcel;
