@@ -135,6 +135,7 @@ impl Session {
         let Some(way) = self.carrier() else { return };
         let Some(carrier) = self.path(way) else { return };
         let (rate, wait) = (feedback_rate(carrier), carrier.probe_timeout());
+        let overhead = carrier.wire_len(HEADER_LEN + TAG_LEN);
         let mut packet = Packet::default();
         for promise in self.promises.poll(wait, now) {
             packet.promises.push(promise);
@@ -149,7 +150,7 @@ impl Session {
         }
         let second = self.second_way(way);
         for body in packet.bodies {
-            let cost = (HEADER_LEN + body.len() + TAG_LEN + 28) as f64;
+            let cost = (overhead + body.len()) as f64;
             self.feedback.sent += 1;
             let has_credit = self.feedback.credit > cost;
             if let Some(second) = second.filter(|_| packet.has_reports && has_credit) {
