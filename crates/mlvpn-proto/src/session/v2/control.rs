@@ -3,6 +3,7 @@
 use super::feedback::feedback_rate;
 use super::path::{Path, PathState, Route};
 use super::promise::Promise;
+use super::receive::Origin;
 use super::{Session, Shared};
 use crate::config::Role;
 use crate::id::PathId;
@@ -108,9 +109,9 @@ impl Session {
         [own, new, former].into_iter().flatten().min()
     }
 
-    /// Answers a challenge, which came in a datagram of `len` bytes, where it came from `[F9]`, with no
-    /// more than may be sent there `[P5]`.
-    pub(super) fn answer_challenge(&mut self, id: PathId, from: Route, len: usize, token: Token) {
+    /// Answers a challenge where it came from `[F9]`, with no more than may be sent there `[P5]`.
+    pub(super) fn answer_challenge(&mut self, origin: Origin, token: Token) {
+        let Origin { path: id, route: from, len } = origin;
         let Some(path) = self.path_mut(id) else { return };
         let room = match &mut path.migration {
             _ if path.route == from => padded_len(&mut path.validation),
