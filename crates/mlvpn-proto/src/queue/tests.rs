@@ -167,20 +167,16 @@ fn long_packets_make_the_quantum_longer() {
 fn a_view_shows_the_lane_and_its_head() {
     let mut queue = queue();
     assert_eq!(queue.lane(lane(9)), LaneState::default());
-    assert_eq!(queue.lane(lane(9)).empty_since(), None);
     queue.push(packet(1, 60, false), lane(9), at(10));
     queue.push(packet(2, 40, false), lane(9), at(15));
     queue.pop(|_| TAKE, at(17)).unwrap();
     let view = queue.waiting().next().unwrap();
     assert_eq!((view.lane, view.bytes, view.packets, view.is_sparse), (lane(9), 40, 1, true));
     assert_eq!((id_of(view.head), view.head.len()), (2, 40));
-    assert_eq!(view.sojourn(at(20)), Duration::from_millis(5));
-    assert_eq!((view.head_enqueued, view.backlogged_since), (at(15), at(10)));
-    assert_eq!(queue.lane(lane(9)).backlogged_since(), Some(at(10)));
-    assert_eq!((queue.bytes(), queue.packets(), queue.backlogged_lanes()), (40, 1, 1));
+    assert_eq!(queue.lane(lane(9)), LaneState { bytes: 40, packets: 1 });
+    assert_eq!((queue.bytes(), queue.packets()), (40, 1));
     queue.pop(|_| TAKE, at(20)).unwrap();
-    let state = queue.lane(lane(9));
-    assert_eq!((state.empty_since(), state.backlogged_since()), (Some(at(20)), None));
+    assert_eq!(queue.lane(lane(9)), LaneState::default());
     assert!(queue.is_empty() && queue.waiting().next().is_none());
 }
 
@@ -216,18 +212,14 @@ fn a_lane_that_holds_its_share_loses_its_own_head() {
     // Small packets count 512 bytes.
     fill(&mut queue, 2, 30, 40);
     assert_eq!(queue.lane(lane(2)).packets, 19);
-    queue.set_limits(QueueLimits { total: 5_000, per_lane: 2_000 }, at(0));
-    assert_eq!([1, 2].map(|number| queue.lane(lane(number)).packets), [2, 3]);
-    queue.set_limits(QueueLimits { total: 0, per_lane: 0 }, at(0));
-    assert!(queue.is_empty() && queue.backlogged_lanes() == 0);
-    queue.push(packet(0, 100, false), lane(5), at(0));
-    assert_eq!(queue.pop(|_| TAKE, at(0)), None);
 }
 
 #[test]
 fn buffers_that_nobody_fetches_are_freed() {
     let mut queue = IngressQueue::new(PacketKind::Ip, QueueLimits { total: 0, per_lane: 0 });
     fill(&mut queue, 1, 3000, 40);
+    assert!(queue.is_empty());
+    assert_eq!(queue.pop(|_| TAKE, at(0)), None);
     assert_eq!(queue.counts().overflow, 3000);
     assert_eq!(queue.drain_dropped().count(), 1024);
 }
@@ -237,7 +229,8 @@ fn buffers_that_nobody_fetches_are_freed() {
 struct Sender {
     window: f64,
     is_ect: bool,
-    sent: u32,
+    /// When each packet was sent, in ms.
+    sent: Vec<u64>,
     returning: VecDeque<(u64, bool)>,
     cut_at: u64,
 }
@@ -247,7 +240,7 @@ const ROUND_TRIP: u64 = 20;
 
 impl Sender {
     fn new(window: f64, is_ect: bool) -> Self {
-        Self { window, is_ect, sent: 0, returning: VecDeque::new(), cut_at: 0 }
+        Self { window, is_ect, sent: Vec::new(), returning: VecDeque::new(), cut_at: 0 }
     }
 
     /// Takes in what has come back, and fills the window.
@@ -260,8 +253,8 @@ impl Sender {
             }
         }
         while ((queue.packets() + self.returning.len()) as f64) < self.window {
-            queue.push(packet(self.sent, 1500, self.is_ect), lane(1), at(millis));
-            self.sent += 1;
+            queue.push(packet(self.sent.len() as u32, 1500, self.is_ect), lane(1), at(millis));
+            self.sent.push(millis);
         }
     }
 
@@ -281,7 +274,7 @@ fn drain(queue: &mut IngressQueue, mut sender: Sender, verdict: Verdict) -> (Vec
         match queue.pop(|_| verdict, at(millis)) {
             None => idle += 1,
             Some(popped) => {
-                sojourns.push(at(millis).saturating_since(popped.enqueued).as_millis() as u64);
+                sojourns.push(millis - sender.sent[id_of(&popped.packet) as usize]);
                 sender.on_left(&popped.packet, false, millis);
             }
         }
@@ -374,7 +367,6 @@ enum Step {
     Push { lane: u16, len: usize, is_ect: bool },
     Pop { lanes: u8, max_len: usize, is_armed: bool },
     Wait { micros: u64 },
-    Limit { total: usize, per_lane: usize },
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -384,8 +376,6 @@ fn step() -> impl Strategy<Value = Step> {
         6 => (any::<u8>(), prop_oneof![Just(2000usize), Just(800)], any::<bool>())
             .prop_map(|(lanes, max_len, is_armed)| Step::Pop { lanes, max_len, is_armed }),
         4 => (0u64..40_000).prop_map(|micros| Step::Wait { micros }),
-        1 => (0usize..60_000, 0usize..30_000)
-            .prop_map(|(total, per_lane)| Step::Limit { total, per_lane }),
     ]
 }
 
@@ -400,8 +390,7 @@ struct Model {
 }
 
 impl Model {
-    fn new() -> Self {
-        let limits = QueueLimits { total: 40_000, per_lane: 20_000 };
+    fn new(limits: QueueLimits) -> Self {
         let queue = IngressQueue::new(PacketKind::Ip, limits);
         Self { queue, lanes: BTreeMap::new(), limits, now: at(0), next_id: 0, lost: 0 }
     }
@@ -416,10 +405,6 @@ impl Model {
             }
             Step::Pop { lanes, max_len, is_armed } => self.pop(lanes, max_len, is_armed),
             Step::Wait { micros } => self.now += Duration::from_micros(micros),
-            Step::Limit { total, per_lane } => {
-                self.limits = QueueLimits { total, per_lane };
-                self.queue.set_limits(self.limits, self.now);
-            }
         }
         self.forget_dropped();
         self.check();
@@ -437,7 +422,7 @@ impl Model {
                 (true, true) => CODEL,
             }
         };
-        let backlogged = self.queue.backlogged_lanes();
+        let backlogged = self.queue.waiting().count();
         let popped = self.queue.pop(verdict, self.now);
         let dropped = self.queue.counts().codel_dropped - dropped;
         assert!(asked <= backlogged + dropped as usize);
@@ -484,7 +469,6 @@ impl Model {
         assert!(self.lanes.values().map(footprint).sum::<usize>() <= self.limits.total);
         assert_eq!(self.queue.packets(), self.lanes.values().map(VecDeque::len).sum::<usize>());
         let backlogged = self.lanes.values().filter(|waiting| !waiting.is_empty()).count();
-        assert_eq!(self.queue.backlogged_lanes(), backlogged);
         assert_eq!(self.queue.waiting().count(), backlogged);
     }
 }
@@ -493,8 +477,10 @@ proptest! {
     #[test]
     fn nothing_is_lost_uncounted_or_overtakes_in_its_lane(
         steps in proptest::collection::vec(step(), 1..400),
+        total in 0usize..60_000,
+        per_lane in 0usize..30_000,
     ) {
-        let mut model = Model::new();
+        let mut model = Model::new(QueueLimits { total, per_lane });
         for step in &steps {
             model.step(step);
         }
@@ -519,7 +505,7 @@ proptest! {
         for _ in 0..pops {
             let popped = queue.pop(|_| TAKE, at(0)).unwrap();
             bytes[popped.lane.slot()] += popped.packet.len();
-            if queue.backlogged_lanes() < lens.len() {
+            if queue.waiting().count() < lens.len() {
                 break;
             }
             let (least, most) = (bytes.iter().min().unwrap(), bytes.iter().max().unwrap());
