@@ -212,17 +212,9 @@ impl IngressQueue {
         self.backlog.packets == 0
     }
 
-    /// What was dropped and marked so far.
-    #[must_use]
-    pub fn counts(&self) -> QueueCounts {
-        self.counts
-    }
-
-    /// What was dropped since this was asked last. Marks are counted for ever.
+    /// What was dropped and marked since this was asked last.
     pub fn take_counts(&mut self) -> QueueCounts {
-        let counts = self.counts;
-        self.counts = QueueCounts { codel_marked: counts.codel_marked, ..QueueCounts::default() };
-        counts
+        std::mem::take(&mut self.counts)
     }
 
     /// The buffers of dropped packets, so that they can be used again.

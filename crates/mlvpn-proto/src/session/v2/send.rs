@@ -182,7 +182,7 @@ impl Session {
         let mut budget = (rate * REINJECTED.as_secs_f64()).max(LEAST_REINJECTED);
         let Self { paths, upload, .. } = self;
         let Some(path) = paths[id.slot()].as_deref_mut() else { return };
-        upload.unbind(id, now);
+        upload.unbind(id, shared, now);
         let rtt = path.srtt() + path.probe_timeout();
         let mut parcels: Vec<_> = path.flight.take_contents().collect();
         parcels.sort_by_key(|parcel| !parcel.is_sparse);
@@ -376,6 +376,26 @@ mod tests {
         bench.session.push_frame(PATH, &Frame::Ping);
         bench.session.push_frame(PATH, &Frame::PathChallenge { path: PATH, token: [0; 8] });
         assert_eq!((bench.poll(), bench.out.bytes().len()), (None, 0));
+    }
+
+    #[test]
+    fn marks_are_counted_also_when_their_path_goes_down() {
+        let mut bench = Bench::new();
+        let mut packet = vec![0; 1_400];
+        packet[..4].copy_from_slice(&[0x45, 2, 0x05, 0x78]);
+        for _ in 0..20 {
+            bench.session.upload.push(packet.clone(), Some(PATH), NOW);
+        }
+        let mut view = bench.session.path(PATH).unwrap().view(false, NOW);
+        (view.rate, view.max_packet) = (1e6, 1_400);
+        for step in 1..=10 {
+            let now = NOW + Duration::from_millis(200 * step);
+            let taken = bench
+                .with(|session, out, shared| session.upload.take(&view, false, out, shared, now));
+            assert!(matches!(taken, Taken::Packet(_)));
+        }
+        bench.with(|session, _, shared| session.reinject(PATH, shared, NOW));
+        assert!(bench.session.upload.marked() > 0);
     }
 
     #[test]

@@ -34,6 +34,8 @@ pub(super) struct Upload {
     pub(super) cursor: usize,
     /// The latest one-way delay told by the peer, and what it is in full.
     transit: Option<(Transit, i64)>,
+    /// Packets that CoDel marked.
+    marked: u64,
 }
 
 impl Upload {
@@ -50,6 +52,7 @@ impl Upload {
             pulled_at: Instant::ZERO,
             cursor: 0,
             transit: None,
+            marked: 0,
         }
     }
 
@@ -59,7 +62,7 @@ impl Upload {
     }
 
     pub(super) fn marked(&self) -> u64 {
-        self.queues().map(|queue| queue.counts().codel_marked).sum()
+        self.marked
     }
 
     /// How many lanes are striped.
@@ -83,8 +86,9 @@ impl Upload {
     }
 
     /// What is bound to a path that is down goes over any other.
-    pub(super) fn unbind(&mut self, path: PathId, now: Instant) {
+    pub(super) fn unbind(&mut self, path: PathId, shared: &mut Shared<'_>, now: Instant) {
         let Some(at) = self.bound.iter().position(|(of, _)| *of == path) else { return };
+        self.collect_dropped(shared);
         let (_, mut queue) = self.bound.swap_remove(at);
         while let Some(popped) = queue.pop(|_| Verdict::Take(None), now) {
             self.queue.push(popped.packet, popped.lane, now);
@@ -161,11 +165,12 @@ impl Upload {
         }
     }
 
-    /// Counts what the queues dropped, and takes its buffers back.
+    /// Counts what the queues dropped and marked, and takes the buffers back.
     pub(super) fn collect_dropped(&mut self, shared: &mut Shared<'_>) {
         let bound = self.bound.iter_mut().map(|(_, queue)| queue);
         for queue in bound.chain([&mut self.queue]) {
-            let QueueCounts { codel_dropped, overflow, .. } = queue.take_counts();
+            let QueueCounts { codel_dropped, codel_marked, overflow } = queue.take_counts();
+            self.marked += codel_marked;
             shared.drops.add(DropReason::QueueDelay, codel_dropped);
             shared.drops.add(DropReason::QueueFull, overflow);
             queue.drain_dropped().for_each(|bytes| shared.pool.give(bytes));
