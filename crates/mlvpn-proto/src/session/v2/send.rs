@@ -233,7 +233,6 @@ impl Path {
             delay: transit.map_or(rtt / 2.0, |transit| transit.mean),
             deviation: transit.map_or(0.0, |transit| transit.deviation),
             loss: self.loss.share(),
-            cost: 0.0,
             rtt,
             max_packet: self.max_packet(),
             is_full: self.is_full(),
