@@ -17,6 +17,12 @@ impl Pool {
         self.spare.pop().unwrap_or_else(|| Vec::with_capacity(INITIAL_CAPACITY))
     }
 
+    /// How many buffers are kept.
+    #[cfg(test)]
+    pub(crate) fn spare(&self) -> usize {
+        self.spare.len()
+    }
+
     /// Takes a buffer back.
     pub(crate) fn give(&mut self, mut buffer: Vec<u8>) {
         if self.spare.len() < MAX_SPARE && buffer.capacity() <= 4 * INITIAL_CAPACITY {

@@ -137,8 +137,10 @@ impl Endpoint {
         if let Some(v1) = &mut self.v1 {
             v1.remove_link(link, now);
         }
-        for session in self.sessions.iter_mut() {
-            session.on_link_removed(link, now);
+        let Self { sessions, rng, pool, to_tun, drops, .. } = self;
+        let mut shared = v2::Shared { rng, pool, to_tun, drops };
+        for session in sessions.iter_mut() {
+            session.on_link_removed(link, &mut shared, now);
         }
         self.settle(now);
         self.links.remove(link);
@@ -191,7 +193,11 @@ impl Endpoint {
             LinkChange::Opened => self.on_link_opened(link, now),
             LinkChange::Closed => {
                 self.links.explain(link, DownReason::SocketClosed);
-                self.sessions.iter_mut().for_each(|session| session.on_link_closed(link, now));
+                let Self { sessions, rng, pool, to_tun, drops, .. } = self;
+                let mut shared = v2::Shared { rng, pool, to_tun, drops };
+                for session in sessions.iter_mut() {
+                    session.on_link_closed(link, &mut shared, now);
+                }
             }
             LinkChange::Blocked | LinkChange::Unblocked => {
                 let is_blocked = change == LinkChange::Blocked;

@@ -211,4 +211,4 @@ impl Epochs {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

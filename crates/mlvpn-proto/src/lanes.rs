@@ -107,11 +107,13 @@ impl Default for LaneResequencer {
 }
 
 impl LaneResequencer {
-    /// Takes a packet; what is now due goes to the end of `out`. Gives back a packet that had come
-    /// before.
+    /// Takes a packet; what is now due goes to the end of `out`.
     ///
     /// Holes whose deadline has come are left to [`Self::handle_timeout`]: what they wait for may
     /// be among the packets that the caller is about to insert.
+    ///
+    /// # Errors
+    /// The packet itself, when it had come before or is so old that this is not known.
     pub fn insert(
         &mut self,
         arrival: Arrival,
@@ -236,12 +238,6 @@ impl LaneResequencer {
     #[must_use]
     pub fn stats(&self) -> LaneStats {
         self.stats
-    }
-
-    /// How many packets are held.
-    #[must_use]
-    pub fn held(&self) -> usize {
-        self.stats.held_packets
     }
 
     /// The one-way delays of the paths, as the packets have shown them.

@@ -26,7 +26,7 @@ use crate::flow::mark_ce;
 use crate::ip::PacketKind;
 use crate::time::Instant;
 use crate::wire::v2::Lane;
-use lane::{Backlog, LaneQueue, Waiting};
+use lane::{Backlog, LaneQueue};
 use rotation::{Retirement, Rotation};
 
 /// What a lane may send in a round, in bytes: an Ethernet frame (RFC 8290 section 5.2.4). It grows to the
@@ -72,8 +72,6 @@ pub struct Popped {
     pub packet: Vec<u8>,
     /// The lane that it waited in.
     pub lane: Lane,
-    /// When it came.
-    pub enqueued: Instant,
     /// Whether its lane was among those that have just begun to send.
     pub was_sparse: bool,
 }
@@ -109,7 +107,6 @@ pub struct IngressQueue {
     lanes: Vec<Option<Box<LaneQueue>>>,
     rotation: Rotation,
     backlog: Backlog,
-    backlogged_lanes: usize,
     counts: QueueCounts,
     dropped: VecDeque<Vec<u8>>,
 }
@@ -125,7 +122,6 @@ impl IngressQueue {
             lanes: std::iter::repeat_with(|| None).take(Lane::COUNT).collect(),
             rotation: Rotation::default(),
             backlog: Backlog::default(),
-            backlogged_lanes: 0,
             counts: QueueCounts::default(),
             dropped: VecDeque::new(),
         }
@@ -137,17 +133,14 @@ impl IngressQueue {
         self.quantum = self.quantum.max(packet.len());
         self.backlog.add(packet.len());
         let queue = self.lanes[lane.slot()].get_or_insert_with(Box::default);
-        if queue.is_empty() {
-            self.backlogged_lanes += 1;
-        }
         queue.push(packet, now);
         if !queue.is_scheduled {
             queue.is_scheduled = true;
             queue.deficit = self.quantum as i64;
             self.rotation.push_new(lane);
         }
-        self.trim_lane(lane, now);
-        self.trim(now);
+        self.trim_lane(lane);
+        self.trim();
     }
 
     /// The next packet that may be sent, as `may_send` decides.
@@ -178,8 +171,8 @@ impl IngressQueue {
                 Verdict::Pass => position += 1,
                 Verdict::Take(codel) => {
                     let was_sparse = view.is_sparse;
-                    if let Some(Waiting { packet, enqueued }) = self.take(lane, codel, now) {
-                        return Some(Popped { packet, lane, enqueued, was_sparse });
+                    if let Some(packet) = self.take(lane, codel, now) {
+                        return Some(Popped { packet, lane, was_sparse });
                     }
                 }
             }
@@ -195,7 +188,7 @@ impl IngressQueue {
             .filter_map(|(lane, is_new)| self.lanes[lane.slot()].as_ref()?.view(lane, is_new))
     }
 
-    /// What is in a lane, and since when.
+    /// How much waits in a lane.
     #[must_use]
     pub fn lane(&self, lane: Lane) -> LaneState {
         self.lanes[lane.slot()].as_ref().map_or_else(LaneState::default, |queue| queue.state())
@@ -219,35 +212,9 @@ impl IngressQueue {
         self.backlog.packets == 0
     }
 
-    /// How many lanes have packets waiting.
-    #[must_use]
-    pub fn backlogged_lanes(&self) -> usize {
-        self.backlogged_lanes
-    }
-
-    /// What was dropped and marked so far.
-    #[must_use]
-    pub fn counts(&self) -> QueueCounts {
-        self.counts
-    }
-
-    /// What was dropped since this was asked last. Marks are counted for ever.
+    /// What was dropped and marked since this was asked last.
     pub fn take_counts(&mut self) -> QueueCounts {
-        let counts = self.counts;
-        self.counts = QueueCounts { codel_marked: counts.codel_marked, ..QueueCounts::default() };
-        counts
-    }
-
-    /// Sets how much may wait; what is too much now is dropped.
-    pub fn set_limits(&mut self, limits: QueueLimits, now: Instant) {
-        let is_lane_limit_lower = limits.per_lane < self.limits.per_lane;
-        self.limits = limits;
-        if is_lane_limit_lower {
-            for slot in 0..Lane::COUNT as u16 {
-                self.trim_lane(Lane::new(slot).expect("the slots are the lanes' numbers"), now);
-            }
-        }
-        self.trim(now);
+        std::mem::take(&mut self.counts)
     }
 
     /// The buffers of dropped packets, so that they can be used again.
@@ -277,39 +244,39 @@ impl IngressQueue {
     }
 
     /// Takes the head packet of a lane, unless CoDel says that it is to be dropped.
-    fn take(&mut self, lane: Lane, codel: Option<CodelParams>, now: Instant) -> Option<Waiting> {
+    fn take(&mut self, lane: Lane, codel: Option<CodelParams>, now: Instant) -> Option<Vec<u8>> {
         let quantum = self.quantum;
         let must_signal = self.queue_mut(lane).must_signal(codel, quantum, now);
-        let mut head = self.remove_head(lane, now);
+        let mut packet = self.remove_head(lane);
         if must_signal {
-            if !mark_ce(&mut head.packet, self.kind) {
+            if !mark_ce(&mut packet, self.kind) {
                 self.counts.codel_dropped += 1;
-                self.give_back(head.packet);
+                self.give_back(packet);
                 return None;
             }
             self.counts.codel_marked += 1;
         }
-        self.queue_mut(lane).deficit -= head.packet.len() as i64;
-        Some(head)
+        self.queue_mut(lane).deficit -= packet.len() as i64;
+        Some(packet)
     }
 
     /// Drops from the head of a lane until it holds no more than a lane may.
-    fn trim_lane(&mut self, lane: Lane, now: Instant) {
+    fn trim_lane(&mut self, lane: Lane) {
         while self.footprint(lane) > self.limits.per_lane {
-            self.drop_head(lane, now);
+            self.drop_head(lane);
         }
     }
 
     /// Drops from the heads of the longest lanes until all hold no more than they may. The longest loses half of
     /// what it holds, but no more than a batch, so that a flood is not looked at lane by lane for each packet.
-    fn trim(&mut self, now: Instant) {
+    fn trim(&mut self) {
         while self.backlog.footprint > self.limits.total {
             let longest = self.rotation.iter().map(|(lane, _)| lane);
             let longest = longest.max_by_key(|lane| self.footprint(*lane));
             let lane = longest.expect("a lane with packets is in the rotation");
             let goal = self.footprint(lane) / 2;
             for _ in 0..DROP_BATCH {
-                self.drop_head(lane, now);
+                self.drop_head(lane);
                 if self.footprint(lane) <= goal {
                     break;
                 }
@@ -317,19 +284,17 @@ impl IngressQueue {
         }
     }
 
-    fn drop_head(&mut self, lane: Lane, now: Instant) {
-        let head = self.remove_head(lane, now);
+    fn drop_head(&mut self, lane: Lane) {
+        let packet = self.remove_head(lane);
         self.counts.overflow += 1;
-        self.give_back(head.packet);
+        self.give_back(packet);
     }
 
-    fn remove_head(&mut self, lane: Lane, now: Instant) -> Waiting {
-        let queue = self.queue_mut(lane);
-        let head = queue.remove_head(now).expect("the caller saw a packet in the lane");
-        let is_empty = queue.is_empty();
-        self.backlog.remove(head.packet.len());
-        self.backlogged_lanes -= usize::from(is_empty);
-        head
+    fn remove_head(&mut self, lane: Lane) -> Vec<u8> {
+        let head = self.queue_mut(lane).remove_head();
+        let packet = head.expect("the caller saw a packet in the lane");
+        self.backlog.remove(packet.len());
+        packet
     }
 
     fn give_back(&mut self, buffer: Vec<u8>) {

@@ -47,7 +47,8 @@ pub struct Recovery {
     sparse: VecDeque<Lost>,
     bulk: VecDeque<Lost>,
     skips: VecDeque<(Lane, u64)>,
-    /// Bytes that may be sent again.
+    /// Bytes that may be sent again. New data earns [`BURST`] at the most; what is reinjected brings its
+    /// own length along, which is cut to that with the next new data.
     credit: f64,
     stats: RecoveryStats,
 }
@@ -132,16 +133,8 @@ impl Recovery {
         self.sparse.is_empty() && self.bulk.is_empty()
     }
 
-    /// Whether something waits that `path` may carry; `has_others` tells whether there are paths to
-    /// choose from.
-    #[must_use]
-    pub fn has_for(&self, path: PathId, has_others: bool) -> bool {
-        let may = |lost: &Lost| !has_others || lost.by != path;
-        self.sparse.iter().chain(&self.bulk).any(may)
-    }
-
-    /// The next packet to send again on `path`, if it is at most `max_len` bytes long: one that
-    /// another path lost, where there are others.
+    /// The next packet to send again on `path`, of those whose length in bytes `accepts` takes: one
+    /// that another path lost, where `has_others` tells that there are others.
     pub fn pop(
         &mut self,
         path: PathId,
@@ -183,6 +176,7 @@ impl Recovery {
     }
 
     /// Gives up a packet that is not to be sent again; returns its buffer.
+    #[must_use]
     pub fn give_up(&mut self, parcel: Parcel) -> Vec<u8> {
         self.stats.given_up += 1;
         if self.skips.len() < MAX_SKIPS {
@@ -242,7 +236,6 @@ mod tests {
         let now = Instant::from_millis(1_020);
         assert_eq!(recovery.on_lost(parcel(1, false), path(0), RTT, now), None);
         assert_eq!(recovery.on_lost(parcel(2, true), path(0), RTT, now), None);
-        assert!(!recovery.has_for(path(0), true) && recovery.has_for(path(0), false));
         assert_eq!(recovery.pop(path(0), true, |_| true), None);
         assert_eq!(recovery.pop(path(1), true, |_| false), None, "does not fit");
         let seqs = [(); 2].map(|()| recovery.pop(path(1), true, |_| true).unwrap().seq);

@@ -97,6 +97,13 @@ impl Pair {
     }
 }
 
+/// An epoch of an initiator, for what is to be sealed elsewhere.
+pub(crate) fn epoch(now: Instant) -> Epoch {
+    let mut pair = Pair::new();
+    pair.shake(now);
+    pair.initiator.current.take().unwrap()
+}
+
 #[test]
 fn a_responder_seals_only_after_the_first_packet() {
     let mut pair = Pair::new();

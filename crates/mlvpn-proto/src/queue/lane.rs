@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use super::codel::{Codel, CodelParams};
-use crate::time::{Duration, Instant};
+use crate::time::Instant;
 use crate::wire::v2::Lane;
 
 /// What a packet counts against the limits at least, in bytes.
@@ -13,9 +13,9 @@ const SPARE_ROOM: usize = 8;
 
 /// A packet in its lane.
 #[derive(Debug)]
-pub(super) struct Waiting {
-    pub(super) packet: Vec<u8>,
-    pub(super) enqueued: Instant,
+struct Waiting {
+    packet: Vec<u8>,
+    enqueued: Instant,
 }
 
 /// How much waits.
@@ -47,8 +47,6 @@ pub(super) struct LaneQueue {
     packets: VecDeque<Waiting>,
     backlog: Backlog,
     codel: Codel,
-    /// When it last became empty or ceased to be so.
-    changed: Instant,
     /// What it may still send in this round, in bytes; at 0 and below its turn is over.
     pub(super) deficit: i64,
     /// Whether it is in the rotation.
@@ -66,22 +64,18 @@ impl LaneQueue {
     }
 
     pub(super) fn push(&mut self, packet: Vec<u8>, now: Instant) {
-        if self.is_empty() {
-            self.changed = now;
-        }
         self.backlog.add(packet.len());
         self.packets.push_back(Waiting { packet, enqueued: now });
     }
 
-    pub(super) fn remove_head(&mut self, now: Instant) -> Option<Waiting> {
-        let head = self.packets.pop_front()?;
-        self.backlog.remove(head.packet.len());
+    pub(super) fn remove_head(&mut self) -> Option<Vec<u8>> {
+        let Waiting { packet, .. } = self.packets.pop_front()?;
+        self.backlog.remove(packet.len());
         if self.is_empty() {
-            self.changed = now;
             // A lane that held thousands once must not keep room for them: there are a thousand lanes.
             self.packets.shrink_to(SPARE_ROOM);
         }
-        Some(head)
+        Some(packet)
     }
 
     /// Whether CoDel wants the head packet to tell its sender to slow down. Without parameters it never does, and
@@ -110,17 +104,11 @@ impl LaneQueue {
             bytes: self.backlog.bytes,
             packets: self.backlog.packets,
             head: &head.packet,
-            head_enqueued: head.enqueued,
-            backlogged_since: self.changed,
         })
     }
 
     pub(super) fn state(&self) -> LaneState {
-        LaneState {
-            bytes: self.backlog.bytes,
-            packets: self.backlog.packets,
-            changed: Some(self.changed),
-        }
+        LaneState { bytes: self.backlog.bytes, packets: self.backlog.packets }
     }
 }
 
@@ -137,18 +125,6 @@ pub struct LaneView<'a> {
     pub packets: usize,
     /// The packet that would be sent.
     pub head: &'a [u8],
-    /// When that packet came.
-    pub head_enqueued: Instant,
-    /// When the lane was empty last.
-    pub backlogged_since: Instant,
-}
-
-impl LaneView<'_> {
-    /// How long the head packet has waited.
-    #[must_use]
-    pub fn sojourn(&self, now: Instant) -> Duration {
-        now.saturating_since(self.head_enqueued)
-    }
 }
 
 /// What is known about a lane that may be empty.
@@ -158,19 +134,4 @@ pub struct LaneState {
     pub bytes: usize,
     /// Packets waiting in it.
     pub packets: usize,
-    changed: Option<Instant>,
-}
-
-impl LaneState {
-    /// When the lane was empty last, if it is not empty now.
-    #[must_use]
-    pub fn backlogged_since(&self) -> Option<Instant> {
-        self.changed.filter(|_| self.packets > 0)
-    }
-
-    /// When the lane became empty, if it is empty now and was not always.
-    #[must_use]
-    pub fn empty_since(&self) -> Option<Instant> {
-        self.changed.filter(|_| self.packets == 0)
-    }
 }

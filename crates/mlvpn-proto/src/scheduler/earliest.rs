@@ -69,8 +69,6 @@ pub struct PathView {
     pub deviation: f64,
     /// Share of packets that are lost, 0 to 1.
     pub loss: f64,
-    /// What the user's preference is worth.
-    pub cost: f64,
     /// Smoothed round trip.
     pub rtt: f64,
     /// The largest packet that fits.
@@ -88,7 +86,7 @@ impl PathView {
     fn arrival(&self, bytes: f64, fastest_rtt: f64) -> f64 {
         let queue = if self.is_full { self.rtt / 2.0 } else { 0.0 };
         let repair = self.loss * (fastest_rtt + REPAIR_MICROS);
-        self.opens_in.max(queue) + 1e6 * bytes / self.rate + self.delay + repair + self.cost
+        self.opens_in.max(queue) + 1e6 * bytes / self.rate + self.delay + repair
     }
 }
 
@@ -216,7 +214,7 @@ impl Earliest {
         let best = best.expect("the own path fits");
         if is_quiet {
             plan.is_backlogged = false;
-            plan.stick(paths, best, arrival, len);
+            plan.stick(paths, best, arrival);
             return if plan.path == path { Choice::Take(None) } else { Choice::Wait };
         }
         let is_there = paths.iter().filter(fits).any(|view| view.id == plan.path);
@@ -245,7 +243,7 @@ impl Earliest {
         slot.get_or_insert_with(|| Box::new(Plan::new(path, now)))
     }
 
-    /// How many lanes are striped, and how many have a plan.
+    /// How many lanes are striped.
     #[must_use]
     pub fn striped(&self) -> usize {
         let plans = self.lanes.iter().flatten();
@@ -268,13 +266,7 @@ impl Plan {
     }
 
     /// The sparse lane's path is the best one, unless the gain is too small.
-    fn stick(
-        &mut self,
-        paths: &[PathView],
-        best: &PathView,
-        arrival: impl Fn(&PathView) -> f64,
-        _len: usize,
-    ) {
+    fn stick(&mut self, paths: &[PathView], best: &PathView, arrival: impl Fn(&PathView) -> f64) {
         let Some(present) = paths.iter().find(|view| view.id == self.path) else {
             self.path = best.id;
             return;

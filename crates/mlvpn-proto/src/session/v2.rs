@@ -5,17 +5,21 @@
 //! | [`path`], [`migration`] | a path, and its change of address |
 //! | `receive` | sealed packets and the frames in them |
 //! | `control` | what is sent beside data: challenges, feedback, acknowledgements, probes |
+//! | `feedback` | what the peer tells of the paths, and how much this end may tell |
 //! | `life` | when paths come up, are suspect, and go down |
-//! | `send` | data: from the ingress queue to the paths |
+//! | `send` | what goes to the paths next: sealed, in batches |
+//! | `upload` | data that waits to be sent, and its lanes' numbers |
 //! | [`promise`] | frames that are sent again until they are acknowledged |
 
 mod control;
+mod feedback;
 mod life;
 pub(crate) mod migration;
 pub(crate) mod path;
 mod promise;
 pub(crate) mod receive;
 mod send;
+mod upload;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -37,9 +41,11 @@ use crate::stats::PeerStats;
 use crate::time::{Duration, Instant};
 use crate::transit::TransitTable;
 use crate::wire::v2::{CloseReason, Frame, PathStatus};
+use control::Control;
+use feedback::FeedbackBudget;
 use path::{Path, PathState, Route};
-use promise::Promises;
-use send::Upload;
+use promise::{Promise, Promises};
+use upload::Upload;
 
 /// The session is active for this long after an IP packet `[P7]`.
 const ACTIVE_TIME: Duration = Duration::from_secs(10);
@@ -79,7 +85,7 @@ pub(crate) struct Session {
     order: LaneResequencer,
     /// What a change of paths released from it.
     released: VecDeque<Vec<u8>>,
-    feedback: control::FeedbackBudget,
+    feedback: FeedbackBudget,
     /// What the peer takes.
     peer_max_packet: Option<u16>,
     peer_software: Option<String>,
@@ -100,18 +106,6 @@ pub(crate) struct Session {
     last_data: Option<Instant>,
     last_received: Option<Instant>,
     born: Instant,
-}
-
-/// A packet that holds no data, ready to be sealed.
-#[derive(Debug)]
-struct Control {
-    path: PathId,
-    /// Where to, when that is not where the path leads.
-    to: Option<Route>,
-    body: Vec<u8>,
-    is_eliciting: bool,
-    /// What is to be told the packet's number.
-    promises: Vec<promise::Promise>,
 }
 
 /// The peer has another address on a link.
@@ -167,7 +161,7 @@ impl Session {
             upload: Upload::new(setup.lane_key, setup.kind),
             order: LaneResequencer::default(),
             released: VecDeque::new(),
-            feedback: control::FeedbackBudget::default(),
+            feedback: FeedbackBudget::default(),
             peer_max_packet: None,
             peer_software: None,
             ended: None,
@@ -258,7 +252,7 @@ impl Session {
         self.epochs.install(epoch, now);
         self.last_received = Some(now);
         // The responder waits for a packet under the epoch: this one is repeated until it came.
-        self.promises.make(promise::Promise::Settings, now);
+        self.promises.make(Promise::Settings, now);
     }
 
     /// The responder's: seals under `epoch` once the peer has.
@@ -325,21 +319,31 @@ impl Session {
         if path.status.ours != status {
             path.status.ours = status;
             path.status.our_sequence = path.status.our_sequence.wrapping_add(1);
-            self.promises.make(promise::Promise::Status(id), now);
+            self.promises.make(Promise::Status(id), now);
         }
     }
 
     /// The socket of a link was closed: its paths carry nothing more.
-    pub(crate) fn on_link_closed(&mut self, link: LinkIndex, now: Instant) {
+    pub(crate) fn on_link_closed(
+        &mut self,
+        link: LinkIndex,
+        shared: &mut Shared<'_>,
+        now: Instant,
+    ) {
         for id in self.paths_of(link) {
-            self.take_down(id, PathState::Absent, now);
+            self.take_down(id, PathState::Absent, shared, now);
         }
     }
 
     /// The link is gone for good: the peer is told.
-    pub(crate) fn on_link_removed(&mut self, link: LinkIndex, now: Instant) {
+    pub(crate) fn on_link_removed(
+        &mut self,
+        link: LinkIndex,
+        shared: &mut Shared<'_>,
+        now: Instant,
+    ) {
         for id in self.paths_of(link) {
-            self.take_down(id, PathState::Absent, now);
+            self.take_down(id, PathState::Absent, shared, now);
             self.set_status(id, PathStatus::Gone, now);
         }
     }

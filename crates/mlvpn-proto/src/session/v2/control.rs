@@ -1,16 +1,18 @@
 //! What is sent beside data: challenges, feedback, acknowledgements, probes.
 
+use super::feedback::feedback_rate;
 use super::path::{Path, PathState, Route};
 use super::promise::Promise;
-use super::{Control, Session, Shared};
+use super::receive::Origin;
+use super::{Session, Shared};
 use crate::config::Role;
 use crate::id::PathId;
-use crate::path::receipt::Report;
+use crate::lanes;
 use crate::path::validation::{Token, Validation};
 use crate::time::{Duration, Instant};
 use crate::wire::v2::{
-    AckedNumbers, Feedback, Frame, HEADER_LEN, Held, Settings, SoftwareName, TAG_LEN,
-    TruncatedNumber, modular,
+    AckedNumbers, Feedback, Frame, HEADER_LEN, Held, PathStatus, Settings, SoftwareName, TAG_LEN,
+    TruncatedNumber,
 };
 use rand_core::Rng as _;
 
@@ -22,46 +24,25 @@ const LEAST_LEN: usize = HEADER_LEN + 10 + TAG_LEN;
 const MAX_BODY: usize = PADDED_LEN - HEADER_LEN - TAG_LEN;
 /// Packets that wait to be sealed.
 const MAX_OUTBOX: usize = 256;
-/// Feedback may take this share of what the path that carries it can carry, or so many bytes per
-/// second if that is more `[F8]`, and this much at once.
-const FEEDBACK_SHARE: f64 = 0.02;
-const FEEDBACK_FLOOR: f64 = 2_000.0;
-const FEEDBACK_BURST: f64 = 1_500.0;
-/// What a path is taken to carry while nobody knows, in bytes per second.
-const UNKNOWN_RATE: u64 = 312_500;
 /// Largest IP packet that this end takes.
 const MAX_IP_PACKET: u16 = u16::MAX;
 
-/// How much feedback may be sent.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct FeedbackBudget {
-    credit: f64,
-    at: Instant,
-    sent: u64,
+/// A packet that holds no data, ready to be sealed.
+#[derive(Debug)]
+pub(super) struct Control {
+    pub(super) path: PathId,
+    /// Where to, when that is not where the path leads.
+    pub(super) to: Option<Route>,
+    pub(super) body: Vec<u8>,
+    pub(super) is_eliciting: bool,
+    /// What is to be told the packet's number.
+    pub(super) promises: Vec<Promise>,
 }
 
-impl Default for FeedbackBudget {
-    fn default() -> Self {
-        Self { credit: FEEDBACK_BURST, at: Instant::ZERO, sent: 0 }
-    }
-}
-
-impl FeedbackBudget {
-    fn refill(&mut self, rate: u64, now: Instant) {
-        let per_sec = (rate as f64 * FEEDBACK_SHARE).max(FEEDBACK_FLOOR);
-        let earned = now.saturating_since(self.at).as_secs_f64() * per_sec;
-        self.credit = (self.credit + earned).min(FEEDBACK_BURST.max(per_sec / 20.0));
-        self.at = now;
-    }
-
-    /// When there is credit again.
-    fn refilled_at(&self, rate: u64) -> Instant {
-        let per_sec = (rate as f64 * FEEDBACK_SHARE).max(FEEDBACK_FLOOR);
-        if self.credit > 0.0 {
-            return Instant::ZERO;
-        }
-        // Rounded up: there is credit then, whatever the fractions.
-        self.at + Duration::from_secs_f64((1.0 - self.credit) / per_sec) + Duration::from_micros(1)
+impl Control {
+    /// A packet that goes where the path leads, elicits nothing and keeps no promise.
+    fn new(path: PathId, body: Vec<u8>) -> Self {
+        Self { path, to: None, body, is_eliciting: false, promises: Vec::new() }
     }
 }
 
@@ -70,16 +51,11 @@ impl Session {
     pub(super) fn push_frame(&mut self, id: PathId, frame: &Frame<'_>) {
         let mut body = Vec::new();
         frame.encode(&mut body);
-        self.push(Control {
-            path: id,
-            to: None,
-            body,
-            is_eliciting: frame.is_eliciting(),
-            promises: Vec::new(),
-        });
+        let is_eliciting = frame.is_eliciting();
+        self.push(Control { is_eliciting, ..Control::new(id, body) });
     }
 
-    pub(super) fn push(&mut self, control: Control) {
+    fn push(&mut self, control: Control) {
         if self.outbox.len() < MAX_OUTBOX {
             self.outbox.push_back(control);
         }
@@ -89,7 +65,7 @@ impl Session {
         let mut body = Vec::new();
         Frame::MtuProbe { probe }.encode(&mut body);
         body.resize(usize::from(size) - HEADER_LEN - TAG_LEN, 0);
-        self.push(Control { path: id, to: None, body, is_eliciting: false, promises: Vec::new() });
+        self.push(Control::new(id, body));
     }
 
     /// Challenges the addresses of a path that are to be validated.
@@ -133,9 +109,9 @@ impl Session {
         [own, new, former].into_iter().flatten().min()
     }
 
-    /// Answers a challenge, which came in a datagram of `len` bytes, where it came from `[F9]`, with no
-    /// more than may be sent there `[P5]`.
-    pub(super) fn answer_challenge(&mut self, id: PathId, from: Route, len: usize, token: Token) {
+    /// Answers a challenge where it came from `[F9]`, with no more than may be sent there `[P5]`.
+    pub(super) fn answer_challenge(&mut self, origin: Origin, token: Token) {
+        let Origin { path: id, route: from, len } = origin;
         let Some(path) = self.path_mut(id) else { return };
         let room = match &mut path.migration {
             _ if path.route == from => padded_len(&mut path.validation),
@@ -152,13 +128,7 @@ impl Session {
         let mut body = Vec::new();
         frame.encode(&mut body);
         body.resize(body.len().max(len - HEADER_LEN - TAG_LEN), 0);
-        self.push(Control {
-            path: id,
-            to: Some(to),
-            body,
-            is_eliciting: false,
-            promises: Vec::new(),
-        });
+        self.push(Control { to: Some(to), ..Control::new(id, body) });
     }
 
     /// Queues what is promised, acknowledged and reported, as far as it is due.
@@ -166,6 +136,7 @@ impl Session {
         let Some(way) = self.carrier() else { return };
         let Some(carrier) = self.path(way) else { return };
         let (rate, wait) = (feedback_rate(carrier), carrier.probe_timeout());
+        let overhead = carrier.wire_len(HEADER_LEN + TAG_LEN);
         let mut packet = Packet::default();
         for promise in self.promises.poll(wait, now) {
             packet.promises.push(promise);
@@ -180,23 +151,17 @@ impl Session {
         }
         let second = self.second_way(way);
         for body in packet.bodies {
-            let cost = (HEADER_LEN + body.len() + TAG_LEN + 28) as f64;
+            let cost = (overhead + body.len()) as f64;
             self.feedback.sent += 1;
             let has_credit = self.feedback.credit > cost;
             if let Some(second) = second.filter(|_| packet.has_reports && has_credit) {
                 self.feedback.credit -= cost;
-                self.push(Control {
-                    path: second,
-                    to: None,
-                    body: body.clone(),
-                    is_eliciting: false,
-                    promises: Vec::new(),
-                });
+                self.push(Control::new(second, body.clone()));
             }
             self.feedback.credit -= if packet.has_reports { cost } else { 0.0 };
             let promises = std::mem::take(&mut packet.promises);
             let is_eliciting = !promises.is_empty() || packet.has_skips;
-            self.push(Control { path: way, to: None, body, is_eliciting, promises });
+            self.push(Control { is_eliciting, promises, ..Control::new(way, body) });
         }
     }
 
@@ -230,7 +195,7 @@ impl Session {
         match promise {
             Promise::Settings => Frame::Settings(Settings {
                 max_ip_packet: Some(MAX_IP_PACKET),
-                resequencer_bytes: Some(crate::lanes::MAX_BYTES as u32),
+                resequencer_bytes: Some(lanes::MAX_BYTES as u32),
                 software: SoftwareName::new(&self.software),
             }),
             Promise::Status(id) => {
@@ -238,7 +203,7 @@ impl Session {
                 Frame::PathStatus {
                     path: id,
                     sequence: status.map_or(0, |status| status.our_sequence),
-                    status: status.map_or(crate::wire::v2::PathStatus::Gone, |status| status.ours),
+                    status: status.map_or(PathStatus::Gone, |status| status.ours),
                 }
             }
         }
@@ -308,13 +273,6 @@ impl Session {
     }
 }
 
-/// What feedback may take a share of: what the path can carry, or what it is taken to while nobody
-/// knows.
-fn feedback_rate(path: &Path) -> u64 {
-    let known = path.rate.capacity();
-    if path.rate.is_tested() { known } else { known.max(UNKNOWN_RATE) }
-}
-
 fn report_timeout(path: &Path) -> Option<Instant> {
     path.receipt.poll_timeout(path.report_rtt())
 }
@@ -352,32 +310,4 @@ impl Packet {
             _ => self.bodies.push(bytes),
         }
     }
-}
-
-/// What a FEEDBACK frame says, with its counters in full. `before` is what the one before it said.
-pub(super) fn report_of(
-    feedback: &Feedback,
-    largest: crate::id::PacketNumber,
-    before: &ReportedCounts,
-) -> Report {
-    let near = |low: u64, bits: u32, known: u64| modular::nearest(low, bits, known);
-    Report {
-        largest,
-        largest_at_micros: near(u64::from(feedback.received_at), 32, before.at_micros),
-        delay: feedback.held.duration(),
-        received: feedback.received,
-        packets: near(u64::from(feedback.packets), 32, before.packets),
-        bytes: near(feedback.bytes, 48, before.bytes),
-        congestion_marks: near(u64::from(feedback.congestion_marks), 24, before.marks),
-        lowest_transit: feedback.lowest_transit,
-    }
-}
-
-/// The counters of the last report about a path.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct ReportedCounts {
-    pub(crate) at_micros: u64,
-    pub(crate) packets: u64,
-    pub(crate) bytes: u64,
-    pub(crate) marks: u64,
 }

@@ -28,7 +28,8 @@ const ACTIVE_KEEPALIVE: Duration = Duration::from_secs(1);
 const IDLE_KEEPALIVE: Duration = Duration::from_secs(10);
 /// At most one change of address a second `[P4]`.
 const MIGRATION_PAUSE: Duration = Duration::from_secs(1);
-/// A peer from which nothing came for this long, though it was spoken to, may have lost its keys.
+/// A peer from which nothing came for this long, though it was spoken to, may have lost its keys
+/// `[H22]`.
 const DESERTION: Duration = Duration::from_secs(2);
 /// A session whose paths are all down for this long ends `[P9]`.
 pub(super) const ABANDONED: Duration = Duration::from_secs(180);
@@ -146,13 +147,17 @@ impl Session {
     }
 
     /// A path carries nothing from now on; what was on its way is sent again elsewhere.
-    pub(super) fn take_down(&mut self, id: PathId, state: PathState, now: Instant) {
+    pub(super) fn take_down(
+        &mut self,
+        id: PathId,
+        state: PathState,
+        shared: &mut Shared<'_>,
+        now: Instant,
+    ) {
         let role = self.role;
         let Some(path) = self.path_mut(id) else { return };
-        let was_usable = path.is_usable();
         path.enter(state, now);
         path.migration = None;
-        path.counters.disconnects += u64::from(was_usable);
         if state == PathState::Down {
             // Wherever the peer was followed to, it is looked for where it is known to be.
             path.route = path.home.unwrap_or(path.route);
@@ -161,7 +166,7 @@ impl Session {
                 path.validation.trust();
             }
         }
-        self.reinject(id, now);
+        self.reinject(id, shared, now);
         self.has_changed = true;
         self.order.set_path(id, false, now, &mut self.released);
         self.outbox.retain(|control| control.path != id || control.to.is_some());
@@ -206,25 +211,25 @@ impl Session {
     pub(super) fn tend_paths(&mut self, shared: &mut Shared<'_>, now: Instant) {
         for slot in 0..PathId::COUNT {
             let Some(id) = self.paths[slot].as_ref().map(|path| path.id) else { continue };
-            self.tend_health(id, now);
-            self.tend_migration(id, now);
+            self.tend_health(id, shared, now);
+            self.tend_migration(id, shared, now);
             self.challenge(id, shared, now);
             self.probe(id, now);
         }
     }
 
-    fn tend_health(&mut self, id: PathId, now: Instant) {
+    fn tend_health(&mut self, id: PathId, shared: &mut Shared<'_>, now: Instant) {
         let has_other = self.has_living_other(id, now);
         let Some(path) = self.path_mut(id) else { return };
         if path.is_usable() && path.down_at().is_some_and(|at| at <= now) {
-            self.take_down(id, PathState::Down, now);
+            self.take_down(id, PathState::Down, shared, now);
             return;
         }
         let is_silent = path.suspect_at().is_some_and(|at| at <= now)
             || path.health.is_said_silent && !path.flight.is_empty();
         if path.is_up() && has_other && is_silent {
             path.on_suspected(now);
-            self.reinject(id, now);
+            self.reinject(id, shared, now);
         } else if is_silent {
             path.health.recheck = now + RECHECK;
         }
@@ -239,14 +244,14 @@ impl Session {
         self.paths().any(|path| path.id != id && lives(path))
     }
 
-    fn tend_migration(&mut self, id: PathId, now: Instant) {
+    fn tend_migration(&mut self, id: PathId, shared: &mut Shared<'_>, now: Instant) {
         let Some(path) = self.path_mut(id) else { return };
         let Some(migration) = &path.migration else { return };
         match migration.verdict(now) {
             Verdict::Open(_) => {}
             Verdict::Stay => path.migration = None,
             Verdict::Switch => {
-                self.reinject(id, now);
+                self.reinject(id, shared, now);
                 let Some(path) = self.path_mut(id) else { return };
                 let migration = path.migration.take().expect("it was looked at just now");
                 let former = std::mem::replace(&mut path.route, migration.to);

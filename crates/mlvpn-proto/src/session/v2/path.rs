@@ -1,8 +1,9 @@
 //! A path of a session: addresses, numbers, what is measured, and its life.
 
+mod estimates;
+
 use std::net::SocketAddr;
 
-use super::control::ReportedCounts;
 use super::migration::Migration;
 use crate::crypto::replay::ReplayWindow;
 use crate::crypto::v2::PacketCounter;
@@ -12,19 +13,17 @@ use crate::path::mtu::MtuDiscovery;
 use crate::path::pacer::Pacer;
 use crate::path::rate::RateController;
 use crate::path::receipt::{Receipt, report_interval};
-use crate::path::rtt::RttEstimator;
 use crate::path::validation::Validation;
 use crate::recovery::Parcel;
 use crate::stats::{PathStats, Traffic};
 use crate::time::{Duration, Instant};
 use crate::wire::v2::{DATA_OVERHEAD, PathStatus, SendTime, TruncatedNumber};
+use estimates::{Demand, LossShare, RttTracker};
 
 /// What a round trip is taken to be before one was measured (RFC 9002 section 6.2.2).
 const INITIAL_RTT: Duration = Duration::from_millis(333);
 /// The least variation in a probe timeout `[M2]`.
 const LEAST_VARIATION: Duration = Duration::from_millis(5);
-/// The smallest round trip is that of this time: routes change.
-const MIN_RTT_WINDOW: Duration = Duration::from_secs(30);
 /// Packets that wait to be acknowledged.
 const MAX_ACKS: usize = 1_024;
 /// UDP payload of full packets over Ethernet and IPv4, and IPv6.
@@ -83,7 +82,7 @@ pub(crate) struct Path {
     pub(crate) health: Health,
     /// It was up at some time.
     pub(crate) has_been_up: bool,
-    /// Its socket takes no more for now.
+    /// Its socket takes nothing at the moment.
     pub(crate) is_blocked: bool,
 }
 
@@ -111,35 +110,12 @@ pub(crate) struct Times {
     pub(crate) data_sent: Option<(SendTime, Instant)>,
 }
 
-/// Whether the path was given as much as it could carry.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Demand {
-    /// When it could have sent and had nothing to, last.
-    pub(crate) idle_at: Instant,
-    /// When the largest packet of the report before was sent.
-    pub(crate) reported_sent_at: Option<Instant>,
-    /// The peer's counters as it told them last.
-    pub(crate) reported: ReportedCounts,
-    /// One-way delay, once the peer told of one.
-    pub(crate) transit: Option<TransitEstimate>,
-    /// Since when more stands in the network than is tolerated.
-    over_since: Option<Instant>,
-}
-
-/// One-way delay after an offset that all paths have in common, and its deviation, in µs.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct TransitEstimate {
-    pub(crate) mean: f64,
-    pub(crate) deviation: f64,
-}
-
-/// Packets and bytes, and what else is counted.
+/// Packets and bytes.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Counters {
     pub(crate) sent: Traffic,
     pub(crate) received: Traffic,
     pub(crate) resent: Traffic,
-    pub(crate) disconnects: u64,
 }
 
 /// Relapses of a path that was suspect.
@@ -157,20 +133,6 @@ pub(crate) struct Health {
     pub(crate) is_said_silent: bool,
     /// It is not looked at again before.
     pub(crate) recheck: Instant,
-}
-
-/// Share of packets that were lost, smoothed over some hundred packets.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct LossShare {
-    share: f64,
-}
-
-/// Round trips: smoothed, and the smallest of the last half minute.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct RttTracker {
-    pub(crate) estimator: RttEstimator,
-    min: Option<(Duration, Instant)>,
-    candidate: Option<(Duration, Instant)>,
 }
 
 impl Path {
@@ -193,13 +155,7 @@ impl Path {
             mtu: MtuDiscovery::new(payload_limit(route.remote)),
             pacer: Pacer::new(0, now),
             rate: RateController::new(None, None),
-            demand: Demand {
-                idle_at: now,
-                reported_sent_at: None,
-                reported: ReportedCounts::default(),
-                transit: None,
-                over_since: None,
-            },
+            demand: Demand::new(now),
             status: Status {
                 ours: PathStatus::Available,
                 our_sequence: 0,
@@ -356,70 +312,6 @@ impl Times {
                 self.feedback_interval = interval.max(self.feedback_interval * 7 / 8);
             }
         }
-    }
-}
-
-impl Demand {
-    /// Whether too much has been standing in the network for longer than jitter makes it seem so;
-    /// `is_over` is what the latest feedback says.
-    pub(crate) fn is_over(&mut self, is_over: bool, rtt: Duration, now: Instant) -> bool {
-        const LONGER_THAN_JITTER: Duration = Duration::from_millis(150);
-        if !is_over {
-            self.over_since = None;
-            return false;
-        }
-        let since = *self.over_since.get_or_insert(now);
-        now.saturating_since(since) >= LONGER_THAN_JITTER.max(rtt * 3 / 2)
-    }
-
-    pub(crate) fn on_transit(&mut self, micros: i64) {
-        const GAIN: f64 = 1.0 / 8.0;
-        let sample = micros as f64;
-        self.transit = Some(match self.transit {
-            None => TransitEstimate { mean: sample, deviation: 0.0 },
-            Some(TransitEstimate { mean, deviation }) => TransitEstimate {
-                mean: mean + (sample - mean) * GAIN,
-                deviation: deviation + ((sample - mean).abs() - deviation) * GAIN,
-            },
-        });
-    }
-}
-
-impl RttTracker {
-    pub(crate) fn on_sample(&mut self, rtt: Duration, now: Instant) {
-        self.estimator.on_sample(rtt);
-        let is_lower = |known: Option<(Duration, Instant)>| known.is_none_or(|(min, _)| rtt <= min);
-        let is_old = |(_, at): (Duration, Instant)| now.saturating_since(at) > MIN_RTT_WINDOW;
-        if is_lower(self.min) {
-            self.min = Some((rtt, now));
-            self.candidate = None;
-        } else if is_lower(self.candidate) {
-            self.candidate = Some((rtt, now));
-        }
-        if self.min.is_some_and(is_old) {
-            self.min = self.candidate.take().or(Some((rtt, now)));
-        }
-    }
-
-    /// The smallest round trip of the last half minute.
-    pub(crate) fn min(&self) -> Option<Duration> {
-        self.min.map(|(min, _)| min)
-    }
-}
-
-impl LossShare {
-    pub(crate) fn on_packets(&mut self, arrived: usize, lost: usize) {
-        const MEMORY: f64 = 200.0;
-        let all = (arrived + lost) as f64;
-        if all > 0.0 {
-            let weight = all / (all + MEMORY);
-            self.share += (lost as f64 / all - self.share) * weight;
-        }
-    }
-
-    /// 0 to 1.
-    pub(crate) fn share(&self) -> f64 {
-        self.share
     }
 }
 

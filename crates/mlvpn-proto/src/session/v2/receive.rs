@@ -1,17 +1,18 @@
 //! From the paths: sealed packets, and the frames in them.
 
 use super::path::{Path, PathState, Route};
+use super::promise::Promise;
 use super::{Answered, Session, Shared};
 use crate::config::Role;
 use crate::drop::DropReason;
 use crate::event::DownReason;
-use crate::id::PathId;
+use crate::id::{PacketNumber, PathId};
 use crate::ip::{PacketKind, addresses, is_whole};
 use crate::lanes::Arrival;
 use crate::path::receipt::Received;
 use crate::time::{Duration, Instant};
 use crate::wire::v2::{
-    DataHeader, Feedback, Frame, Frames, PathStatus, SealedHeader, SendTime, Settings,
+    DataHeader, Feedback, Frame, Frames, PathStatus, SealedHeader, SendTime, Settings, Transit,
     TruncatedNumber, is_data_alone,
 };
 
@@ -25,12 +26,23 @@ pub(crate) struct Incoming<'a> {
     pub(crate) is_marked: bool,
 }
 
+/// Where an authentic packet came from.
+#[derive(Clone, Copy)]
+pub(super) struct Origin {
+    /// The path whose number it bears.
+    pub(super) path: PathId,
+    /// Where the datagram came, which may not be where the path leads.
+    pub(super) route: Route,
+    /// Bytes of UDP payload.
+    pub(super) len: usize,
+}
+
 /// What the frames of a packet ask for.
 #[derive(Clone, Copy, Default)]
 struct Wants {
     feedback: bool,
     ack: bool,
-    transit: Option<crate::wire::v2::Transit>,
+    transit: Option<Transit>,
 }
 
 impl Session {
@@ -45,7 +57,7 @@ impl Session {
         now: Instant,
     ) -> Result<(), DropReason> {
         let Incoming { route, header, data, is_marked } = incoming;
-        let len = data.len();
+        let origin = Origin { path: header.path, route, len: data.len() };
         let path = self.paths[header.path.slot()].as_deref();
         let number = header.number.after(path.and_then(|path| path.window.largest()));
         if path.is_some_and(|path| !path.window.is_new(number)) {
@@ -58,22 +70,22 @@ impl Session {
             return Err(DropReason::Malformed);
         }
         if opened.begins_epoch && self.promises.is_new() {
-            self.promises.make(super::promise::Promise::Settings, now);
+            self.promises.make(Promise::Settings, now);
         }
         self.last_received = Some(now);
-        let is_latest = self.note_arrival(header.path, route, number, len, now);
+        let is_latest = self.note_arrival(origin, number, now);
         self.confirm_handshake(&header, now);
         if is_latest {
-            self.follow(header.path, route, len, now);
+            self.follow(origin, now);
         }
-        let wants = self.handle_body(header.path, route, len, body, shared, now);
+        let wants = self.handle_body(origin, body, shared, now);
         let Some(path) = self.path_mut(header.path) else { return Ok(()) };
         if wants.ack {
             path.acknowledge(number);
         }
         let received = Received {
             number,
-            len: path.wire_len(len),
+            len: path.wire_len(origin.len),
             transit: wants.transit,
             is_marked,
             is_eliciting: wants.feedback,
@@ -83,14 +95,8 @@ impl Session {
     }
 
     /// Counts an authentic packet; returns whether its number is the highest of its path so far.
-    fn note_arrival(
-        &mut self,
-        id: PathId,
-        route: Route,
-        number: crate::id::PacketNumber,
-        len: usize,
-        now: Instant,
-    ) -> bool {
+    fn note_arrival(&mut self, origin: Origin, number: PacketNumber, now: Instant) -> bool {
+        let Origin { path: id, route, len } = origin;
         let slot = &mut self.paths[id.slot()];
         let path = slot.get_or_insert_with(|| Box::new(Path::new(id, route, now)));
         let is_latest = path.window.largest().is_none_or(|largest| number > largest);
@@ -120,7 +126,8 @@ impl Session {
     }
 
     /// The latest packet of a path may come from another address than the path leads to `[P4]`.
-    fn follow(&mut self, id: PathId, from: Route, len: usize, now: Instant) {
+    fn follow(&mut self, origin: Origin, now: Instant) {
+        let Origin { path: id, route: from, len } = origin;
         let role = self.role;
         let Some(path) = self.path_mut(id) else { return };
         if path.route == from {
@@ -158,9 +165,7 @@ impl Session {
 
     fn handle_body(
         &mut self,
-        id: PathId,
-        route: Route,
-        len: usize,
+        origin: Origin,
         body: &[u8],
         shared: &mut Shared<'_>,
         now: Instant,
@@ -172,9 +177,9 @@ impl Session {
             wants.ack |= frame.is_acknowledged();
             if let Frame::Data(header, packet) = frame {
                 wants.transit = Some(header.sent.until(SendTime::at(now)));
-                self.handle_data(id, header, packet, shared, now);
+                self.handle_data(origin.path, header, packet, shared, now);
             } else {
-                self.handle_frame(id, route, len, &frame, shared, now);
+                self.handle_frame(origin, &frame, shared, now);
             }
         }
         if frames.is_stopped() {
@@ -226,13 +231,12 @@ impl Session {
 
     fn handle_frame(
         &mut self,
-        id: PathId,
-        route: Route,
-        len: usize,
+        origin: Origin,
         frame: &Frame<'_>,
         shared: &mut Shared<'_>,
         now: Instant,
     ) {
+        let id = origin.path;
         match *frame {
             Frame::Padding(_) | Frame::Ping | Frame::Skippable(_) | Frame::Data(..) => {}
             Frame::Feedback(feedback) => {
@@ -240,19 +244,19 @@ impl Session {
                 self.clear_path(&feedback, id, shared, now);
             }
             Frame::PathChallenge { path, token } if path == id => {
-                self.answer_challenge(id, route, len, token);
+                self.answer_challenge(origin, token);
             }
             Frame::PathResponse { path, token } if path == id => {
-                self.on_response(id, route, token, now);
+                self.on_response(id, origin.route, token, now);
             }
             Frame::PathChallenge { .. } | Frame::PathResponse { .. } => {
                 shared.drops.count(DropReason::Malformed);
             }
             Frame::PathStatus { path, sequence, status } => {
-                self.on_status(path, sequence, status, now);
+                self.on_status(path, (sequence, status), shared, now);
             }
             Frame::MtuProbe { probe } => {
-                let frame = Frame::MtuAck { path: id, probe, size: len as u16 };
+                let frame = Frame::MtuAck { path: id, probe, size: origin.len as u16 };
                 if let Some(way) = self.carrier() {
                     self.push_frame(way, &frame);
                 }
@@ -309,17 +313,22 @@ impl Session {
         }
     }
 
-    fn on_status(&mut self, id: PathId, sequence: u16, status: PathStatus, now: Instant) {
+    fn on_status(
+        &mut self,
+        id: PathId,
+        (sequence, status): (u16, PathStatus),
+        shared: &mut Shared<'_>,
+        now: Instant,
+    ) {
         let Some(path) = self.path_mut(id) else {
             // It may overtake the first packet of the path.
-            let is_news = |known: (u16, _)| (sequence.wrapping_sub(known.0) as i16) > 0;
+            let is_news = |known: (u16, _)| is_later(sequence, known.0);
             if self.early_status[id.slot()].is_none_or(is_news) {
                 self.early_status[id.slot()] = Some((sequence, status));
             }
             return;
         };
-        let is_news =
-            path.status.peer_sequence.is_none_or(|known| (sequence.wrapping_sub(known) as i16) > 0);
+        let is_news = path.status.peer_sequence.is_none_or(|known| is_later(sequence, known));
         if !is_news {
             return;
         }
@@ -330,9 +339,14 @@ impl Session {
             // An initiator tries again: the peer's socket may be opened anew.
             let is_initiator = self.role == Role::Client;
             let state = if is_initiator { PathState::Down } else { PathState::Absent };
-            self.take_down(id, state, now);
+            self.take_down(id, state, shared, now);
         }
     }
+}
+
+/// Whether a status of that sequence number was sent after the known one: the numbers go round.
+fn is_later(sequence: u16, known: u16) -> bool {
+    (sequence.wrapping_sub(known) as i16) > 0
 }
 
 /// What was no packet held a place in its lane, and is not passed on.

@@ -1,143 +1,23 @@
 //! From the ingress queue to the paths.
 
-use super::control::{ReportedCounts, report_of};
+use super::control::Control;
 use super::path::{Path, PathState};
-use super::{Control, Session, Shared};
-use crate::drop::DropReason;
+use super::upload::Taken;
+use super::{Session, Shared};
 use crate::epochs::Epoch;
-use crate::flow::LaneMap;
-use crate::id::{LinkIndex, PathId};
-use crate::ip::PacketKind;
-use crate::path::flight::Outcome;
-use crate::path::rate::FeedbackSample;
-use crate::path::receipt::Report;
-use crate::queue::{IngressQueue, Popped, QueueCounts, QueueLimits, Verdict};
-use crate::recovery::{Parcel, Recovery};
-use crate::scheduler::earliest::{Choice, Earliest, PathView};
-use crate::stats::Traffic;
+use crate::id::{LinkIndex, PacketNumber, PathId};
+use crate::recovery::Parcel;
+use crate::scheduler::earliest::PathView;
 use crate::time::{Duration, Instant};
 use crate::transmit::{Transmit, TransmitBuf};
 use crate::wire::v2::{
-    DATA_HEADER_LEN, DATA_OVERHEAD, DataHeader, Feedback, HEADER_LEN, Lane, LaneSeq, SendTime,
-    TAG_LEN, Transit,
+    DATA_HEADER_LEN, DATA_OVERHEAD, DataHeader, HEADER_LEN, LaneSeq, SendTime, TAG_LEN,
 };
 
 /// What is sent again at once when a path falls silent: as much as the others carry in this time.
 const REINJECTED: Duration = Duration::from_millis(50);
 /// And as many bytes at least: what paths carry that were not tested yet is not known.
 const LEAST_REINJECTED: f64 = 32.0 * 1024.0;
-
-/// What waits to be sent, and how it is given to the paths.
-#[derive(Debug)]
-pub(super) struct Upload {
-    lanes: LaneMap,
-    queue: IngressQueue,
-    /// What filters have bound to a path.
-    bound: Vec<(PathId, IngressQueue)>,
-    kind: PacketKind,
-    /// Per lane: the number of the next packet.
-    next: Box<[u64; Lane::COUNT]>,
-    scheduler: Earliest,
-    pub(super) recovery: Recovery,
-    views: Vec<PathView>,
-    /// When the paths were last asked what they can take.
-    pulled_at: Instant,
-    /// The path that is looked at first.
-    cursor: usize,
-    /// The latest one-way delay told by the peer, and what it is in full.
-    transit: Option<(Transit, i64)>,
-}
-
-impl Upload {
-    pub(super) fn new(lane_key: [u8; 16], kind: PacketKind) -> Self {
-        Self {
-            lanes: LaneMap::new(&lane_key),
-            queue: IngressQueue::new(kind, QueueLimits::default()),
-            bound: Vec::new(),
-            kind,
-            next: Box::new([0; Lane::COUNT]),
-            scheduler: Earliest::default(),
-            recovery: Recovery::default(),
-            views: Vec::new(),
-            pulled_at: Instant::ZERO,
-            cursor: 0,
-            transit: None,
-        }
-    }
-
-    pub(super) fn queued(&self) -> Traffic {
-        let count = |of: fn(&IngressQueue) -> usize| self.queues().map(of).sum::<usize>() as u64;
-        Traffic { packets: count(IngressQueue::packets), bytes: count(IngressQueue::bytes) }
-    }
-
-    pub(super) fn marked(&self) -> u64 {
-        self.queues().map(|queue| queue.counts().codel_marked).sum()
-    }
-
-    fn queues(&self) -> impl Iterator<Item = &IngressQueue> {
-        self.bound.iter().map(|(_, queue)| queue).chain([&self.queue])
-    }
-
-    /// Whether nothing waits to be sent, or to be sent again.
-    fn is_idle(&self) -> bool {
-        self.recovery.is_empty() && self.queues().all(IngressQueue::is_empty)
-    }
-
-    /// The queue of what is bound to a path.
-    fn bound_queue(&mut self, path: PathId) -> &mut IngressQueue {
-        let known = self.bound.iter().position(|(of, _)| *of == path);
-        let at = known.unwrap_or_else(|| {
-            let queue = IngressQueue::new(self.kind, QueueLimits::default());
-            self.bound.push((path, queue));
-            self.bound.len() - 1
-        });
-        &mut self.bound[at].1
-    }
-
-    /// What is bound to a path that is down goes over any other.
-    fn unbind(&mut self, path: PathId, now: Instant) {
-        let Some(at) = self.bound.iter().position(|(of, _)| *of == path) else { return };
-        let (_, mut queue) = self.bound.swap_remove(at);
-        while let Some(popped) = queue.pop(|_| Verdict::Take(None), now) {
-            self.queue.push(popped.packet, popped.lane, now);
-        }
-    }
-
-    /// The next packet that is bound to a path.
-    fn take_bound(
-        &mut self,
-        view: &PathView,
-        only_sparse: bool,
-        out: &TransmitBuf,
-        now: Instant,
-    ) -> Option<Parcel> {
-        let params = crate::scheduler::earliest::codel_of_one(view);
-        let (_, queue) = self.bound.iter_mut().find(|(of, _)| *of == view.id)?;
-        let fits = |len: usize| len <= view.max_packet && out.accepts(len + DATA_OVERHEAD);
-        let popped = queue.pop(
-            |lane| match fits(lane.head.len()) && (lane.is_sparse || !only_sparse) {
-                true => Verdict::Take(Some(params)),
-                false => Verdict::Pass,
-            },
-            now,
-        )?;
-        Some(self.number(popped, now))
-    }
-
-    pub(super) fn striped(&self) -> usize {
-        self.scheduler.striped()
-    }
-
-    /// A one-way delay in µs after an offset that all paths have in common: what the peer tells is
-    /// taken to be within two seconds of what it told before.
-    fn unwrap_transit(&mut self, transit: Transit) -> i64 {
-        let full = self.transit.map_or(0, |(latest, full)| {
-            full + i64::from(transit.excess_over(latest)) * SendTime::UNIT_MICROS as i64
-        });
-        self.transit = Some((transit, full));
-        full
-    }
-}
 
 impl Session {
     /// Takes a whole IP packet or frame that fits the tunnel's MTU. It goes over the link that it is
@@ -150,16 +30,11 @@ impl Session {
         now: Instant,
     ) {
         self.last_data = Some(now);
-        let lane = self.upload.lanes.lane_of(packet, self.kind);
         let mut bytes = shared.pool.take();
         bytes.extend_from_slice(packet);
         let is_bound = |path: &&Path| Some(path.route.link) == bound && path.is_up();
         let path = self.paths().find(is_bound).map(|path| path.id);
-        let queue = match path {
-            Some(path) => self.upload.bound_queue(path),
-            None => &mut self.upload.queue,
-        };
-        queue.push(bytes, lane, now);
+        self.upload.push(bytes, path, now);
         self.upload.collect_dropped(shared);
     }
 
@@ -177,20 +52,24 @@ impl Session {
     }
 
     fn transmit_control(&mut self, out: &mut TransmitBuf, now: Instant) -> Option<Transmit> {
+        let Self { paths, epochs, outbox, promises, .. } = self;
+        // What cannot be sealed yet waits.
+        let epoch = epochs.current(now)?;
         loop {
             let is_sendable = |control: &Control| {
-                self.paths[control.path.slot()].as_ref().is_some_and(|path| !path.is_blocked)
+                paths[control.path.slot()].as_ref().is_some_and(|path| !path.is_blocked)
             };
-            let at = self.outbox.iter().position(is_sendable)?;
-            let control = self.outbox.remove(at)?;
-            let Self { paths, epochs, promises, .. } = self;
+            let at = outbox.iter().position(is_sendable)?;
+            let control = outbox.remove(at)?;
             let path = paths[control.path.slot()].as_deref_mut()?;
-            let epoch = epochs.current(now)?;
             let route = control.to.unwrap_or(path.route);
             let len = HEADER_LEN + control.body.len() + TAG_LEN;
             let datagram = out.push(len);
             datagram[HEADER_LEN..HEADER_LEN + control.body.len()].copy_from_slice(&control.body);
-            let Some(number) = seal(path, epoch, false, datagram) else { continue };
+            let Some(number) = seal(path, epoch, false, datagram) else {
+                out.pop();
+                continue;
+            };
             let is_eliciting = control.is_eliciting && control.to.is_none();
             path.flight.on_sent(number, path.wire_len(len) as u16, is_eliciting, None, now);
             if is_eliciting {
@@ -217,7 +96,6 @@ impl Session {
             return None;
         }
         self.view_paths(now);
-        self.upload.scheduler.count(self.upload.queue.waiting(), now);
         for step in 0..PathId::COUNT {
             let slot = (self.upload.cursor + step) % PathId::COUNT;
             let Some(path) = self.paths[slot].as_deref() else { continue };
@@ -248,8 +126,7 @@ impl Session {
         let has_main = ready().any(|path| !path.is_backup());
         let chosen = || ready().filter(|path| !(has_main && path.is_backup()));
         let knows_delays = chosen().all(|path| path.demand.transit.is_some());
-        upload.views.clear();
-        upload.views.extend(chosen().map(|path| path.view(knows_delays, now)));
+        upload.set_views(chosen().map(|path| path.view(knows_delays, now)), now);
     }
 
     /// Paths that could send and have nothing to are not limited by what they carry.
@@ -266,7 +143,7 @@ impl Session {
         let Self { paths, epochs, upload, .. } = self;
         let Some(path) = paths[slot].as_deref_mut() else { return };
         let Some(epoch) = epochs.current(now) else { return };
-        let has_others = upload.views.len() > 1;
+        let has_others = upload.has_choice();
         let view = path.view(false, now);
         while path.pacer.is_open(now) {
             // What keeps no queue adds next to nothing to what is on the way.
@@ -297,92 +174,22 @@ impl Session {
         }
     }
 
-    /// Feedback came about a path.
-    pub(super) fn on_feedback(
-        &mut self,
-        feedback: &Feedback,
-        shared: &mut Shared<'_>,
-        now: Instant,
-    ) {
-        let Self { paths, upload, .. } = self;
-        let Some(path) = paths[feedback.path.slot()].as_deref_mut() else { return };
-        let Some(largest) = path.own_number(feedback.largest) else { return };
-        let report = report_of(feedback, largest, &path.demand.reported);
-        let is_newer = report.packets > path.demand.reported.packets;
-        let srtt = path.rtt.estimator.smoothed();
-        let outcome = path.flight.on_report(&report, srtt, now);
-        if let Some(rtt) = outcome.rtt {
-            path.rtt.on_sample(rtt, now);
-        }
-        path.times.on_feedback(!outcome.acked.is_empty(), now);
-        path.health.is_said_silent = feedback.is_silent && !path.flight.is_empty();
-        let transit = report.lowest_transit.filter(|_| is_newer);
-        let transit = transit.map(|transit| upload.unwrap_transit(transit));
-        path.on_outcome(&outcome);
-        if is_newer {
-            path.on_newest(&outcome, transit, &report, now);
-            path.demand.reported = ReportedCounts {
-                at_micros: report.largest_at_micros,
-                packets: report.packets,
-                bytes: report.bytes,
-                marks: report.congestion_marks,
-            };
-        }
-        let (id, rtt, round) = (path.id, path.srtt(), outcome.rtt);
-        let has_arrived = !outcome.acked.is_empty();
-        self.settle(id, outcome, rtt, shared, now);
-        if has_arrived {
-            self.on_progress(id, now);
-        }
-        if round.is_some() {
-            self.order.set_round_trip(id, rtt);
-            self.update_repair_time();
-        }
-    }
-
-    /// Buffers of what arrived go back to the stock; what was lost is sent again.
-    fn settle(
-        &mut self,
-        id: PathId,
-        outcome: Outcome<Parcel>,
-        rtt: Duration,
-        shared: &mut Shared<'_>,
-        now: Instant,
-    ) {
-        for parcel in outcome.acked.into_iter().filter_map(|packet| packet.content) {
-            shared.pool.give(parcel.bytes);
-        }
-        for parcel in outcome.lost.into_iter().filter_map(|packet| packet.content) {
-            if let Some(freed) = self.upload.recovery.on_lost(parcel, id, rtt, now) {
-                shared.pool.give(freed);
-            }
-        }
-    }
-
-    /// How long the receiver's counterpart of this end takes to repair a loss towards us is about what
-    /// we take: the paths are the same.
-    fn update_repair_time(&mut self) {
-        let up = || self.paths().filter(|path| path.is_up());
-        let fastest = up().map(|path| path.srtt() + path.rtt_deviation()).min();
-        self.order.set_repair_time(fastest.map(|time| time + Duration::from_millis(5)));
-    }
-
     /// What is on its way on a path that fell silent is sent again on others, as much as they carry in
     /// 50 ms; the rest is given up.
-    pub(super) fn reinject(&mut self, id: PathId, now: Instant) {
+    pub(super) fn reinject(&mut self, id: PathId, shared: &mut Shared<'_>, now: Instant) {
         let rates = self.paths().filter(|path| path.id != id && path.is_up());
         let rate: f64 = rates.map(|path| path.rate.capacity() as f64).sum();
         let mut budget = (rate * REINJECTED.as_secs_f64()).max(LEAST_REINJECTED);
         let Self { paths, upload, .. } = self;
         let Some(path) = paths[id.slot()].as_deref_mut() else { return };
-        upload.unbind(id, now);
+        upload.unbind(id, shared, now);
         let rtt = path.srtt() + path.probe_timeout();
         let mut parcels: Vec<_> = path.flight.take_contents().collect();
         parcels.sort_by_key(|parcel| !parcel.is_sparse);
         for parcel in parcels {
             budget -= parcel.bytes.len() as f64;
             if budget < 0.0 {
-                upload.recovery.give_up(parcel);
+                shared.pool.give(upload.recovery.give_up(parcel));
             } else {
                 upload.recovery.reinject(parcel, id, rtt, now);
             }
@@ -414,94 +221,6 @@ impl Session {
     }
 }
 
-enum Taken {
-    Packet(Parcel),
-    /// There is something, but not for this batch.
-    Full,
-    Nothing,
-}
-
-impl Upload {
-    /// Whether the scheduler may choose a path.
-    fn is_chosen(&self, path: PathId) -> bool {
-        self.views.iter().any(|view| view.id == path)
-    }
-
-    /// Whether something waits that is bound to a path.
-    fn has_bound(&self, path: PathId) -> bool {
-        self.bound.iter().any(|(of, queue)| *of == path && !queue.is_empty())
-    }
-
-    /// The next packet for a path, with its place in its lane.
-    fn take(
-        &mut self,
-        view: &PathView,
-        only_sparse: bool,
-        out: &TransmitBuf,
-        shared: &mut Shared<'_>,
-        now: Instant,
-    ) -> Taken {
-        if let Some(parcel) = self.take_bound(view, only_sparse, out, now) {
-            return Taken::Packet(parcel);
-        }
-        if !self.is_chosen(view.id) {
-            return Taken::Nothing;
-        }
-        let path = view.id;
-        loop {
-            let Self { queue, scheduler, views, .. } = self;
-            let (mut is_full, mut too_big) = (false, false);
-            let popped = queue.pop(
-                |lane| match scheduler.choose(lane, path, views, now) {
-                    _ if only_sparse && !lane.is_sparse => Verdict::Pass,
-                    Choice::Wait => Verdict::Pass,
-                    Choice::TooBig => {
-                        too_big = true;
-                        Verdict::Take(None)
-                    }
-                    Choice::Take(_) if !out.accepts(lane.head.len() + DATA_OVERHEAD) => {
-                        is_full = true;
-                        Verdict::Pass
-                    }
-                    Choice::Take(codel) => Verdict::Take(codel),
-                },
-                now,
-            );
-            self.collect_dropped(shared);
-            match popped {
-                Some(popped) if too_big => {
-                    shared.drops.count(DropReason::TooBig);
-                    shared.pool.give(popped.packet);
-                }
-                Some(popped) => return Taken::Packet(self.number(popped, now)),
-                None if is_full => return Taken::Full,
-                None => return Taken::Nothing,
-            }
-        }
-    }
-
-    fn number(&mut self, popped: Popped, now: Instant) -> Parcel {
-        let Popped { packet, lane, was_sparse, .. } = popped;
-        let next = &mut self.next[lane.slot()];
-        let seq = *next;
-        *next += 1;
-        let is_last = self.queue.lane(lane).packets == 0;
-        self.scheduler.on_sent(lane, packet.len(), is_last, now);
-        self.recovery.on_sent(packet.len());
-        Parcel { lane, seq, bytes: packet, first_sent: now, tries: 0, is_sparse: was_sparse }
-    }
-
-    fn collect_dropped(&mut self, shared: &mut Shared<'_>) {
-        let bound = self.bound.iter_mut().map(|(_, queue)| queue);
-        for queue in bound.chain([&mut self.queue]) {
-            let QueueCounts { codel_dropped, overflow, .. } = queue.take_counts();
-            shared.drops.add(DropReason::QueueDelay, codel_dropped);
-            shared.drops.add(DropReason::QueueFull, overflow);
-            queue.drain_dropped().for_each(|bytes| shared.pool.give(bytes));
-        }
-    }
-}
-
 impl Path {
     fn view(&self, knows_delays: bool, now: Instant) -> PathView {
         let rtt = self.srtt().as_micros() as f64;
@@ -514,63 +233,12 @@ impl Path {
             delay: transit.map_or(rtt / 2.0, |transit| transit.mean),
             deviation: transit.map_or(0.0, |transit| transit.deviation),
             loss: self.loss.share(),
-            cost: 0.0,
             rtt,
             max_packet: self.max_packet(),
             is_full: self.is_full(),
             is_untested: !self.rate.is_tested(),
             may_carry_more: !self.mtu.is_complete(),
         }
-    }
-
-    fn rtt_deviation(&self) -> Duration {
-        self.rtt.estimator.variation().unwrap_or_default()
-    }
-
-    /// What became of packets.
-    fn on_outcome(&mut self, outcome: &Outcome<Parcel>) {
-        let headers = self.wire_len(0) as u16;
-        for packet in &outcome.lost {
-            self.mtu.on_lost(packet.len.saturating_sub(headers));
-        }
-        if let Some(largest) = outcome.acked.iter().map(|packet| packet.len).max() {
-            self.mtu.on_arrived(largest.saturating_sub(headers));
-        }
-        self.loss.on_packets(outcome.acked.len(), outcome.lost.len());
-    }
-
-    /// Feeds the newest report into the rate controller.
-    fn on_newest(
-        &mut self,
-        outcome: &Outcome<Parcel>,
-        transit: Option<i64>,
-        report: &Report,
-        now: Instant,
-    ) {
-        if let Some(transit) = transit {
-            self.demand.on_transit(transit);
-        }
-        let since = self.demand.reported_sent_at;
-        let was_busy = since.is_some_and(|since| self.demand.idle_at < since);
-        // A queue that stays in the network says the same: more was sent than the path carries.
-        // Without data the report says nothing of it.
-        let (is_over, rtt) = (self.rate.is_over(), self.srtt());
-        let stands = transit.is_some() && self.demand.is_over(is_over, rtt, now);
-        let is_limited = was_busy || stands;
-        self.demand.reported_sent_at = outcome.largest_sent_at.or(since);
-        let sample = FeedbackSample {
-            received_bytes: report.bytes,
-            received_at: Instant::from_micros(report.largest_at_micros),
-            sent_at: outcome.largest_sent_at,
-            lowest_transit: transit,
-            rtt: outcome.rtt,
-            min_rtt: self.rtt.min(),
-            acked_packets: outcome.acked.len() as u64,
-            lost_packets: outcome.lost.len() as u64,
-            is_limited,
-        };
-        self.rate.on_feedback(&sample, now);
-        self.pacer.set_rate(self.rate.rate(), now);
     }
 }
 
@@ -607,7 +275,7 @@ fn seal(
     epoch: &Epoch,
     is_clear: bool,
     datagram: &mut [u8],
-) -> Option<crate::id::PacketNumber> {
+) -> Option<PacketNumber> {
     // No number is drawn that would not be used: a path's numbers have no gaps.
     if epoch.is_worn_out() {
         return None;
@@ -616,4 +284,133 @@ fn seal(
     let number = unused.number();
     epoch.seal(unused, is_clear, datagram).ok()?;
     Some(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use rand_chacha::ChaCha12Rng;
+    use rand_core::SeedableRng as _;
+
+    use super::*;
+    use crate::buffer::Pool;
+    use crate::config::Role;
+    use crate::crypto::v2::PacketCounter;
+    use crate::drop::DropCounts;
+    use crate::epochs::tests::epoch;
+    use crate::handshake::v2::SessionId;
+    use crate::ip::PacketKind;
+    use crate::session::v2::path::Route;
+    use crate::session::v2::{Identity, PathTerms, SessionSetup};
+    use crate::wire::v2::{Frame, Lane};
+
+    const PATH: PathId = PathId::from_low_bits(0);
+    const NOW: Instant = Instant::from_secs(1);
+
+    /// An initiator's session with one path, and what it shares with others.
+    struct Bench {
+        session: Session,
+        rng: ChaCha12Rng,
+        pool: Pool,
+        to_tun: VecDeque<Vec<u8>>,
+        drops: DropCounts,
+        out: TransmitBuf,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            let setup = SessionSetup {
+                role: Role::Client,
+                kind: PacketKind::Ip,
+                identity: Identity { id: SessionId([1; 8]), peer: None },
+                software: String::new(),
+                lane_key: [0; 16],
+                sources: Vec::new(),
+            };
+            let mut session = Session::new(setup, NOW);
+            let route = Route { link: LinkIndex(0), remote: ([192, 0, 2, 1], 5080).into() };
+            session.open_path(PATH, route, PathTerms::default(), NOW);
+            Self {
+                session,
+                rng: ChaCha12Rng::from_seed([0; 32]),
+                pool: Pool::default(),
+                to_tun: VecDeque::new(),
+                drops: DropCounts::default(),
+                out: TransmitBuf::new(),
+            }
+        }
+
+        /// Calls the session with what it shares with others.
+        fn with<T>(
+            &mut self,
+            call: impl FnOnce(&mut Session, &mut TransmitBuf, &mut Shared<'_>) -> T,
+        ) -> T {
+            let Self { session, rng, pool, to_tun, drops, out } = self;
+            call(session, out, &mut Shared { rng, pool, to_tun, drops })
+        }
+
+        fn poll(&mut self) -> Option<Transmit> {
+            self.with(|session, out, shared| session.poll_transmit(out, shared, NOW))
+        }
+    }
+
+    #[test]
+    fn a_control_packet_waits_for_an_epoch() {
+        let mut bench = Bench::new();
+        bench.session.push_frame(PATH, &Frame::Ping);
+        assert_eq!(bench.poll(), None);
+        bench.session.install_epoch(epoch(NOW), NOW);
+        assert_eq!(bench.poll().map(|transmit| transmit.segments()), Some(1));
+        bench.out.clear();
+        assert_eq!(bench.poll(), None);
+    }
+
+    #[test]
+    fn nothing_unsealed_is_left_of_what_cannot_be_sealed() {
+        let mut bench = Bench::new();
+        bench.session.install_epoch(epoch(NOW), NOW);
+        let path = bench.session.path_mut(PATH).unwrap();
+        path.numbers.advance_to(PacketNumber(PacketCounter::LIMIT));
+        bench.session.push_frame(PATH, &Frame::Ping);
+        bench.session.push_frame(PATH, &Frame::PathChallenge { path: PATH, token: [0; 8] });
+        assert_eq!((bench.poll(), bench.out.bytes().len()), (None, 0));
+    }
+
+    #[test]
+    fn marks_are_counted_also_when_their_path_goes_down() {
+        let mut bench = Bench::new();
+        let mut packet = vec![0; 1_400];
+        packet[..4].copy_from_slice(&[0x45, 2, 0x05, 0x78]);
+        for _ in 0..20 {
+            bench.session.upload.push(packet.clone(), Some(PATH), NOW);
+        }
+        let mut view = bench.session.path(PATH).unwrap().view(false, NOW);
+        (view.rate, view.max_packet) = (1e6, 1_400);
+        for step in 1..=10 {
+            let now = NOW + Duration::from_millis(200 * step);
+            let taken = bench
+                .with(|session, out, shared| session.upload.take(&view, false, out, shared, now));
+            assert!(matches!(taken, Taken::Packet(_)));
+        }
+        bench.with(|session, _, shared| session.reinject(PATH, shared, NOW));
+        assert!(bench.session.upload.marked() > 0);
+    }
+
+    #[test]
+    fn buffers_of_what_is_given_up_are_used_again() {
+        let mut bench = Bench::new();
+        let sent = 2 * LEAST_REINJECTED as usize / 1_024;
+        for seq in 0..sent as u64 {
+            let path = bench.session.path_mut(PATH).unwrap();
+            let number = path.numbers.draw().unwrap().number();
+            let lane = Lane::default();
+            let bytes = vec![0; 1_024];
+            let parcel = Parcel { lane, seq, bytes, first_sent: NOW, tries: 0, is_sparse: false };
+            path.flight.on_sent(number, 1_100, true, Some(parcel), NOW);
+        }
+        bench.with(|session, _, shared| session.reinject(PATH, shared, NOW));
+        assert_eq!(bench.session.upload.recovery.stats().given_up, sent as u64 / 2);
+        assert_eq!(bench.pool.spare(), sent / 2);
+    }
 }

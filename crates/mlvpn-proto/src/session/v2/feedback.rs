@@ -1,0 +1,210 @@
+//! What the peer tells of the paths: what arrived and what was lost, and how fast to send. And how much
+//! this end may tell of its own.
+
+use super::path::Path;
+use super::{Session, Shared};
+use crate::id::{PacketNumber, PathId};
+use crate::path::flight::Outcome;
+use crate::path::rate::FeedbackSample;
+use crate::path::receipt::Report;
+use crate::recovery::Parcel;
+use crate::time::{Duration, Instant};
+use crate::wire::v2::{Feedback, modular};
+
+/// Feedback may take this share of what the path that carries it can carry, or so many bytes per
+/// second if that is more `[F8]`, and this much at once.
+const FEEDBACK_SHARE: f64 = 0.02;
+const FEEDBACK_FLOOR: f64 = 2_000.0;
+const FEEDBACK_BURST: f64 = 1_500.0;
+/// What a path is taken to carry while nobody knows, in bytes per second.
+const UNKNOWN_RATE: u64 = 312_500;
+
+impl Session {
+    /// Feedback came about a path.
+    pub(super) fn on_feedback(
+        &mut self,
+        feedback: &Feedback,
+        shared: &mut Shared<'_>,
+        now: Instant,
+    ) {
+        let Self { paths, upload, .. } = self;
+        let Some(path) = paths[feedback.path.slot()].as_deref_mut() else { return };
+        let Some(largest) = path.own_number(feedback.largest) else { return };
+        let report = report_of(feedback, largest, &path.demand.reported);
+        let is_newer = report.packets > path.demand.reported.packets;
+        let srtt = path.rtt.estimator.smoothed();
+        let outcome = path.flight.on_report(&report, srtt, now);
+        if let Some(rtt) = outcome.rtt {
+            path.rtt.on_sample(rtt, now);
+        }
+        path.times.on_feedback(!outcome.acked.is_empty(), now);
+        path.health.is_said_silent = feedback.is_silent && !path.flight.is_empty();
+        let transit = report.lowest_transit.filter(|_| is_newer);
+        let transit = transit.map(|transit| upload.unwrap_transit(transit));
+        path.on_outcome(&outcome);
+        if is_newer {
+            path.on_newest(&outcome, transit, &report, now);
+            path.demand.reported = ReportedCounts {
+                at_micros: report.largest_at_micros,
+                packets: report.packets,
+                bytes: report.bytes,
+                marks: report.congestion_marks,
+            };
+        }
+        let (id, rtt, round) = (path.id, path.srtt(), outcome.rtt);
+        let has_arrived = !outcome.acked.is_empty();
+        self.settle(id, outcome, rtt, shared, now);
+        if has_arrived {
+            self.on_progress(id, now);
+        }
+        if round.is_some() {
+            self.order.set_round_trip(id, rtt);
+            self.update_repair_time();
+        }
+    }
+
+    /// Buffers of what arrived go back to the stock; what was lost is sent again.
+    fn settle(
+        &mut self,
+        id: PathId,
+        outcome: Outcome<Parcel>,
+        rtt: Duration,
+        shared: &mut Shared<'_>,
+        now: Instant,
+    ) {
+        for parcel in outcome.acked.into_iter().filter_map(|packet| packet.content) {
+            shared.pool.give(parcel.bytes);
+        }
+        for parcel in outcome.lost.into_iter().filter_map(|packet| packet.content) {
+            if let Some(freed) = self.upload.recovery.on_lost(parcel, id, rtt, now) {
+                shared.pool.give(freed);
+            }
+        }
+    }
+
+    /// How long the receiver's counterpart of this end takes to repair a loss towards us is about what
+    /// we take: the paths are the same.
+    fn update_repair_time(&mut self) {
+        let up = || self.paths().filter(|path| path.is_up());
+        let fastest = up().map(|path| path.srtt() + path.rtt_deviation()).min();
+        self.order.set_repair_time(fastest.map(|time| time + Duration::from_millis(5)));
+    }
+}
+
+impl Path {
+    fn rtt_deviation(&self) -> Duration {
+        self.rtt.estimator.variation().unwrap_or_default()
+    }
+
+    /// What became of packets.
+    fn on_outcome(&mut self, outcome: &Outcome<Parcel>) {
+        let headers = self.wire_len(0) as u16;
+        for packet in &outcome.lost {
+            self.mtu.on_lost(packet.len.saturating_sub(headers));
+        }
+        if let Some(largest) = outcome.acked.iter().map(|packet| packet.len).max() {
+            self.mtu.on_arrived(largest.saturating_sub(headers));
+        }
+        self.loss.on_packets(outcome.acked.len(), outcome.lost.len());
+    }
+
+    /// Feeds the newest report into the rate controller.
+    fn on_newest(
+        &mut self,
+        outcome: &Outcome<Parcel>,
+        transit: Option<i64>,
+        report: &Report,
+        now: Instant,
+    ) {
+        if let Some(transit) = transit {
+            self.demand.on_transit(transit);
+        }
+        let since = self.demand.reported_sent_at;
+        let was_busy = since.is_some_and(|since| self.demand.idle_at < since);
+        // A queue that stays in the network says the same: more was sent than the path carries.
+        // Without data the report says nothing of it.
+        let (is_over, rtt) = (self.rate.is_over(), self.srtt());
+        let stands = transit.is_some() && self.demand.is_over(is_over, rtt, now);
+        let is_limited = was_busy || stands;
+        self.demand.reported_sent_at = outcome.largest_sent_at.or(since);
+        let sample = FeedbackSample {
+            received_bytes: report.bytes,
+            received_at: Instant::from_micros(report.largest_at_micros),
+            sent_at: outcome.largest_sent_at,
+            lowest_transit: transit,
+            rtt: outcome.rtt,
+            min_rtt: self.rtt.min(),
+            acked_packets: outcome.acked.len() as u64,
+            lost_packets: outcome.lost.len() as u64,
+            is_limited,
+        };
+        self.rate.on_feedback(&sample, now);
+        self.pacer.set_rate(self.rate.rate(), now);
+    }
+}
+
+/// The counters of the last report about a path.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct ReportedCounts {
+    pub(crate) at_micros: u64,
+    pub(crate) packets: u64,
+    pub(crate) bytes: u64,
+    pub(crate) marks: u64,
+}
+
+/// What a FEEDBACK frame says, with its counters in full. `before` is what the one before it said.
+fn report_of(feedback: &Feedback, largest: PacketNumber, before: &ReportedCounts) -> Report {
+    let near = |low: u64, bits: u32, known: u64| modular::nearest(low, bits, known);
+    Report {
+        largest,
+        largest_at_micros: near(u64::from(feedback.received_at), 32, before.at_micros),
+        delay: feedback.held.duration(),
+        received: feedback.received,
+        packets: near(u64::from(feedback.packets), 32, before.packets),
+        bytes: near(feedback.bytes, 48, before.bytes),
+        congestion_marks: near(u64::from(feedback.congestion_marks), 24, before.marks),
+        lowest_transit: feedback.lowest_transit,
+    }
+}
+
+/// How much feedback may be sent.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct FeedbackBudget {
+    /// Bytes that may be sent now; below zero when the last packet took more than there was.
+    pub(super) credit: f64,
+    at: Instant,
+    /// Packets sent.
+    pub(super) sent: u64,
+}
+
+impl Default for FeedbackBudget {
+    fn default() -> Self {
+        Self { credit: FEEDBACK_BURST, at: Instant::ZERO, sent: 0 }
+    }
+}
+
+impl FeedbackBudget {
+    pub(super) fn refill(&mut self, rate: u64, now: Instant) {
+        let per_sec = (rate as f64 * FEEDBACK_SHARE).max(FEEDBACK_FLOOR);
+        let earned = now.saturating_since(self.at).as_secs_f64() * per_sec;
+        self.credit = (self.credit + earned).min(FEEDBACK_BURST.max(per_sec / 20.0));
+        self.at = now;
+    }
+
+    /// When there is credit again.
+    pub(super) fn refilled_at(&self, rate: u64) -> Instant {
+        let per_sec = (rate as f64 * FEEDBACK_SHARE).max(FEEDBACK_FLOOR);
+        if self.credit > 0.0 {
+            return Instant::ZERO;
+        }
+        // Rounded up: there is credit then, whatever the fractions.
+        self.at + Duration::from_secs_f64((1.0 - self.credit) / per_sec) + Duration::from_micros(1)
+    }
+}
+
+/// What feedback may take a share of: what the path can carry, or what it is taken to while nobody
+/// knows.
+pub(super) fn feedback_rate(path: &Path) -> u64 {
+    let known = path.rate.capacity();
+    if path.rate.is_tested() { known } else { known.max(UNKNOWN_RATE) }
+}

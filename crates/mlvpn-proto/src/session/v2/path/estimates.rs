@@ -1,0 +1,122 @@
+//! What is known of a path by its feedback: round trips, loss, one-way delay, and whether the path was
+//! given as much as it could carry.
+
+use crate::path::rtt::RttEstimator;
+use crate::session::v2::feedback::ReportedCounts;
+use crate::time::{Duration, Instant};
+
+/// The smallest round trip is that of this time: routes change.
+const MIN_RTT_WINDOW: Duration = Duration::from_secs(30);
+
+/// Round trips: smoothed, and the smallest of the last half minute.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct RttTracker {
+    pub(crate) estimator: RttEstimator,
+    min: Option<(Duration, Instant)>,
+    candidate: Option<(Duration, Instant)>,
+}
+
+impl RttTracker {
+    /// A round trip was measured.
+    pub(crate) fn on_sample(&mut self, rtt: Duration, now: Instant) {
+        self.estimator.on_sample(rtt);
+        let is_lower = |known: Option<(Duration, Instant)>| known.is_none_or(|(min, _)| rtt <= min);
+        let is_old = |(_, at): (Duration, Instant)| now.saturating_since(at) > MIN_RTT_WINDOW;
+        if is_lower(self.min) {
+            self.min = Some((rtt, now));
+            self.candidate = None;
+        } else if is_lower(self.candidate) {
+            self.candidate = Some((rtt, now));
+        }
+        if self.min.is_some_and(is_old) {
+            self.min = self.candidate.take().or(Some((rtt, now)));
+        }
+    }
+
+    /// The smallest round trip of the last half minute.
+    pub(crate) fn min(&self) -> Option<Duration> {
+        self.min.map(|(min, _)| min)
+    }
+}
+
+/// Share of packets that were lost, smoothed over some hundred packets.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct LossShare {
+    share: f64,
+}
+
+impl LossShare {
+    /// So many packets turned out to have arrived, and to be lost.
+    pub(crate) fn on_packets(&mut self, arrived: usize, lost: usize) {
+        const MEMORY: f64 = 200.0;
+        let all = (arrived + lost) as f64;
+        if all > 0.0 {
+            let weight = all / (all + MEMORY);
+            self.share += (lost as f64 / all - self.share) * weight;
+        }
+    }
+
+    /// 0 to 1.
+    pub(crate) fn share(&self) -> f64 {
+        self.share
+    }
+}
+
+/// Whether the path was given as much as it could carry.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Demand {
+    /// When it could have sent and had nothing to, last.
+    pub(crate) idle_at: Instant,
+    /// When the largest packet of the report before was sent.
+    pub(crate) reported_sent_at: Option<Instant>,
+    /// The peer's counters as it told them last.
+    pub(crate) reported: ReportedCounts,
+    /// One-way delay, once the peer told of one.
+    pub(crate) transit: Option<TransitEstimate>,
+    /// Since when more stands in the network than is tolerated.
+    over_since: Option<Instant>,
+}
+
+impl Demand {
+    pub(crate) fn new(now: Instant) -> Self {
+        Self {
+            idle_at: now,
+            reported_sent_at: None,
+            reported: ReportedCounts::default(),
+            transit: None,
+            over_since: None,
+        }
+    }
+
+    /// Whether too much has been standing in the network for longer than jitter makes it seem so;
+    /// `is_over` is what the latest feedback says.
+    pub(crate) fn is_over(&mut self, is_over: bool, rtt: Duration, now: Instant) -> bool {
+        const LONGER_THAN_JITTER: Duration = Duration::from_millis(150);
+        if !is_over {
+            self.over_since = None;
+            return false;
+        }
+        let since = *self.over_since.get_or_insert(now);
+        now.saturating_since(since) >= LONGER_THAN_JITTER.max(rtt * 3 / 2)
+    }
+
+    /// The peer told of a one-way delay.
+    pub(crate) fn on_transit(&mut self, micros: i64) {
+        const GAIN: f64 = 1.0 / 8.0;
+        let sample = micros as f64;
+        self.transit = Some(match self.transit {
+            None => TransitEstimate { mean: sample, deviation: 0.0 },
+            Some(TransitEstimate { mean, deviation }) => TransitEstimate {
+                mean: mean + (sample - mean) * GAIN,
+                deviation: deviation + ((sample - mean).abs() - deviation) * GAIN,
+            },
+        });
+    }
+}
+
+/// One-way delay after an offset that all paths have in common, and its deviation, in µs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TransitEstimate {
+    pub(crate) mean: f64,
+    pub(crate) deviation: f64,
+}

@@ -1,0 +1,247 @@
+//! What waits to be sent: a queue for all paths, one for each path that packets are bound to, and what
+//! was lost.
+
+use super::Shared;
+use crate::drop::DropReason;
+use crate::flow::LaneMap;
+use crate::id::PathId;
+use crate::ip::PacketKind;
+use crate::queue::{IngressQueue, Popped, QueueCounts, QueueLimits, Verdict};
+use crate::recovery::{Parcel, Recovery};
+use crate::scheduler::earliest::{Choice, Earliest, PathView, codel_of_one};
+use crate::stats::Traffic;
+use crate::time::Instant;
+use crate::transmit::TransmitBuf;
+use crate::wire::v2::{DATA_OVERHEAD, Lane, SendTime, Transit};
+
+/// What waits to be sent, and how it is given to the paths.
+#[derive(Debug)]
+pub(super) struct Upload {
+    lanes: LaneMap,
+    queue: IngressQueue,
+    /// What filters have bound to a path.
+    bound: Vec<(PathId, IngressQueue)>,
+    kind: PacketKind,
+    /// Per lane: the number of the next packet.
+    next: Box<[u64; Lane::COUNT]>,
+    scheduler: Earliest,
+    pub(super) recovery: Recovery,
+    /// The paths among which the scheduler chooses.
+    views: Vec<PathView>,
+    /// When the paths were last asked what they can take.
+    pub(super) pulled_at: Instant,
+    /// The path that is looked at first.
+    pub(super) cursor: usize,
+    /// The latest one-way delay told by the peer, and what it is in full.
+    transit: Option<(Transit, i64)>,
+    /// Packets that CoDel marked.
+    marked: u64,
+}
+
+impl Upload {
+    pub(super) fn new(lane_key: [u8; 16], kind: PacketKind) -> Self {
+        Self {
+            lanes: LaneMap::new(&lane_key),
+            queue: IngressQueue::new(kind, QueueLimits::default()),
+            bound: Vec::new(),
+            kind,
+            next: Box::new([0; Lane::COUNT]),
+            scheduler: Earliest::default(),
+            recovery: Recovery::default(),
+            views: Vec::new(),
+            pulled_at: Instant::ZERO,
+            cursor: 0,
+            transit: None,
+            marked: 0,
+        }
+    }
+
+    pub(super) fn queued(&self) -> Traffic {
+        let count = |of: fn(&IngressQueue) -> usize| self.queues().map(of).sum::<usize>() as u64;
+        Traffic { packets: count(IngressQueue::packets), bytes: count(IngressQueue::bytes) }
+    }
+
+    pub(super) fn marked(&self) -> u64 {
+        self.marked
+    }
+
+    /// How many lanes are striped.
+    pub(super) fn striped(&self) -> usize {
+        self.scheduler.striped()
+    }
+
+    /// Whether nothing waits to be sent, or to be sent again.
+    pub(super) fn is_idle(&self) -> bool {
+        self.recovery.is_empty() && self.queues().all(IngressQueue::is_empty)
+    }
+
+    /// Lets a packet wait in its lane, for the path that it is bound to or for any.
+    pub(super) fn push(&mut self, packet: Vec<u8>, bound: Option<PathId>, now: Instant) {
+        let lane = self.lanes.lane_of(&packet, self.kind);
+        let queue = match bound {
+            Some(path) => self.bound_queue(path),
+            None => &mut self.queue,
+        };
+        queue.push(packet, lane, now);
+    }
+
+    /// What is bound to a path that is down goes over any other.
+    pub(super) fn unbind(&mut self, path: PathId, shared: &mut Shared<'_>, now: Instant) {
+        let Some(at) = self.bound.iter().position(|(of, _)| *of == path) else { return };
+        self.collect_dropped(shared);
+        let (_, mut queue) = self.bound.swap_remove(at);
+        while let Some(popped) = queue.pop(|_| Verdict::Take(None), now) {
+            self.queue.push(popped.packet, popped.lane, now);
+        }
+    }
+
+    /// Sets the paths among which the scheduler chooses.
+    pub(super) fn set_views(&mut self, views: impl Iterator<Item = PathView>, now: Instant) {
+        self.views.clear();
+        self.views.extend(views);
+        self.scheduler.count(self.queue.waiting(), now);
+    }
+
+    /// Whether the scheduler has more than one path to choose from.
+    pub(super) fn has_choice(&self) -> bool {
+        self.views.len() > 1
+    }
+
+    /// Whether the scheduler may choose a path.
+    pub(super) fn is_chosen(&self, path: PathId) -> bool {
+        self.views.iter().any(|view| view.id == path)
+    }
+
+    /// Whether something waits that is bound to a path.
+    pub(super) fn has_bound(&self, path: PathId) -> bool {
+        self.bound.iter().any(|(of, queue)| *of == path && !queue.is_empty())
+    }
+
+    /// The next packet for a path, with its place in its lane.
+    pub(super) fn take(
+        &mut self,
+        view: &PathView,
+        only_sparse: bool,
+        out: &TransmitBuf,
+        shared: &mut Shared<'_>,
+        now: Instant,
+    ) -> Taken {
+        if let Some(parcel) = self.take_bound(view, only_sparse, out, now) {
+            return Taken::Packet(parcel);
+        }
+        if !self.is_chosen(view.id) {
+            return Taken::Nothing;
+        }
+        let path = view.id;
+        loop {
+            let Self { queue, scheduler, views, .. } = self;
+            let (mut is_full, mut too_big) = (false, false);
+            let popped = queue.pop(
+                |lane| match scheduler.choose(lane, path, views, now) {
+                    _ if only_sparse && !lane.is_sparse => Verdict::Pass,
+                    Choice::Wait => Verdict::Pass,
+                    Choice::TooBig => {
+                        too_big = true;
+                        Verdict::Take(None)
+                    }
+                    Choice::Take(_) if !out.accepts(lane.head.len() + DATA_OVERHEAD) => {
+                        is_full = true;
+                        Verdict::Pass
+                    }
+                    Choice::Take(codel) => Verdict::Take(codel),
+                },
+                now,
+            );
+            self.collect_dropped(shared);
+            match popped {
+                Some(popped) if too_big => {
+                    shared.drops.count(DropReason::TooBig);
+                    shared.pool.give(popped.packet);
+                }
+                Some(popped) => return Taken::Packet(self.number(popped, now)),
+                None if is_full => return Taken::Full,
+                None => return Taken::Nothing,
+            }
+        }
+    }
+
+    /// Counts what the queues dropped and marked, and takes the buffers back.
+    pub(super) fn collect_dropped(&mut self, shared: &mut Shared<'_>) {
+        let bound = self.bound.iter_mut().map(|(_, queue)| queue);
+        for queue in bound.chain([&mut self.queue]) {
+            let QueueCounts { codel_dropped, codel_marked, overflow } = queue.take_counts();
+            self.marked += codel_marked;
+            shared.drops.add(DropReason::QueueDelay, codel_dropped);
+            shared.drops.add(DropReason::QueueFull, overflow);
+            queue.drain_dropped().for_each(|bytes| shared.pool.give(bytes));
+        }
+    }
+
+    /// A one-way delay in µs after an offset that all paths have in common: what the peer tells is
+    /// taken to be within two seconds of what it told before.
+    pub(super) fn unwrap_transit(&mut self, transit: Transit) -> i64 {
+        let full = self.transit.map_or(0, |(latest, full)| {
+            full + i64::from(transit.excess_over(latest)) * SendTime::UNIT_MICROS as i64
+        });
+        self.transit = Some((transit, full));
+        full
+    }
+
+    /// The next packet that is bound to a path.
+    fn take_bound(
+        &mut self,
+        view: &PathView,
+        only_sparse: bool,
+        out: &TransmitBuf,
+        now: Instant,
+    ) -> Option<Parcel> {
+        let params = codel_of_one(view);
+        let (_, queue) = self.bound.iter_mut().find(|(of, _)| *of == view.id)?;
+        let fits = |len: usize| len <= view.max_packet && out.accepts(len + DATA_OVERHEAD);
+        let popped = queue.pop(
+            |lane| match fits(lane.head.len()) && (lane.is_sparse || !only_sparse) {
+                true => Verdict::Take(Some(params)),
+                false => Verdict::Pass,
+            },
+            now,
+        )?;
+        Some(self.number(popped, now))
+    }
+
+    /// Gives a packet the next number of its lane.
+    fn number(&mut self, popped: Popped, now: Instant) -> Parcel {
+        let Popped { packet, lane, was_sparse, .. } = popped;
+        let next = &mut self.next[lane.slot()];
+        let seq = *next;
+        *next += 1;
+        let is_last = self.queue.lane(lane).packets == 0;
+        self.scheduler.on_sent(lane, packet.len(), is_last, now);
+        self.recovery.on_sent(packet.len());
+        Parcel { lane, seq, bytes: packet, first_sent: now, tries: 0, is_sparse: was_sparse }
+    }
+
+    /// The queue of what is bound to a path.
+    fn bound_queue(&mut self, path: PathId) -> &mut IngressQueue {
+        let known = self.bound.iter().position(|(of, _)| *of == path);
+        let at = known.unwrap_or_else(|| {
+            let queue = IngressQueue::new(self.kind, QueueLimits::default());
+            self.bound.push((path, queue));
+            self.bound.len() - 1
+        });
+        &mut self.bound[at].1
+    }
+
+    fn queues(&self) -> impl Iterator<Item = &IngressQueue> {
+        self.bound.iter().map(|(_, queue)| queue).chain([&self.queue])
+    }
+}
+
+/// What there is for a path.
+pub(super) enum Taken {
+    /// A packet that fits.
+    Packet(Parcel),
+    /// There is something, but not for this batch.
+    Full,
+    /// Nothing that the path may carry now.
+    Nothing,
+}
