@@ -50,6 +50,8 @@ const LEAST_TARGET: Duration = Duration::from_micros(2_500);
 /// estimate a packet seems long.
 const MOST_VARYING: Duration = Duration::from_millis(40);
 const MOST_PACKET_TIME: Duration = Duration::from_millis(30);
+/// Wander from which on the queue wanted is not told from none.
+const FAR: Duration = Duration::from_micros(700);
 /// Where delays wander: how long a rate that was reached is remembered, the share of it that is kept to,
 /// how much the estimate grows in a round beside that, and the share of what is sent below which the path
 /// has become slower for certain.
@@ -325,7 +327,9 @@ impl RateController {
         self.state = State::NotLimited;
         // What stands in the network is drained all the same.
         self.gain = if self.is_over() { self.correction(0.0) } else { 1.0 };
-        self.growth.free_since = None;
+        if self.is_over() || !self.wanders_far() {
+            self.growth.free_since = None;
+        }
         self.overload = Overload { before_loss: self.overload.before_loss, ..Overload::default() };
         self.look.cancel();
         self.measured.queue.cancel_look();
@@ -437,9 +441,11 @@ impl RateController {
         } else {
             State::Cruise
         };
+        // Where delays wander a queue between target and threshold is as likely as none.
+        let is_doubtful = self.wanders_far() && self.state != State::Drain;
         if queue < target {
             self.grow(step, now);
-        } else {
+        } else if !is_doubtful {
             self.adopt_delivery(step);
         }
         if queue > target * 3 / 2 {
@@ -489,7 +495,7 @@ impl RateController {
         }
         let round = self.round();
         let rounds = step.as_secs_f64() / round.as_secs_f64();
-        if self.overload.standing_since.is_some() {
+        if self.overload.standing_since.is_some() && !self.wanders_far() {
             let grown = self.growth.per_round * (rounds / 4.0).exp2();
             self.growth = Growth { per_round: grown.min(GROWTH_IN_HOLD), free_since: None };
         } else if self.measured.queue.own_latest() >= Some(self.target()) {
@@ -501,6 +507,11 @@ impl RateController {
         let delivered = self.delivered(Instant::ZERO).unwrap_or(self.estimate);
         let most = self.measured.loss.before_usual(delivered) * MOST_OVER_DELIVERY;
         self.estimate = grown.min(most).max(self.estimate);
+    }
+
+    /// Whether delays wander so far that the queue wanted is not told from none.
+    fn wanders_far(&self) -> bool {
+        self.measured.queue.wanders() && self.measured.queue.wander() >= FAR
     }
 
     /// While a queue stands, what arrives is what the path carries.

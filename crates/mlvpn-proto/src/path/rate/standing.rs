@@ -24,14 +24,14 @@ const BLOCK: Duration = Duration::from_millis(40);
 /// Gain of what they wander by, and what the best link does: timers, and packets in each other's way.
 const WANDER_GAIN: f64 = 1.0 / 16.0;
 const STILL_MICROS: f64 = 500.0;
-const MOST_STILL: Duration = Duration::from_millis(2);
+const MOST_STILL: Duration = Duration::from_millis(10);
 /// A single one counts as no more than this and so many times what they wander by.
 const FIRST_WANDER_MICROS: f64 = 1_500.0;
 const MOST_WANDERED: f64 = 3.0;
 /// What is so many times that above the base now is a queue for certain.
 const CERTAIN_WANDERS: u32 = 7;
 /// They wander when that is at least the first of these, until it is less than the second.
-const WANDERS_MICROS: (f64, f64) = (600.0, 400.0);
+const WANDERS_MICROS: (f64, f64) = (400.0, 200.0);
 /// Gain of the jitter's average.
 const JITTER_GAIN: f64 = 1.0 / 16.0;
 
