@@ -188,6 +188,35 @@ impl Scoreboard {
         self.lost = self.segments.len() - self.sacked;
     }
 
+    /// Cuts up what is larger than `segment` and was not acknowledged selectively, and takes it to be
+    /// lost. Returns whether there was any.
+    pub(super) fn cut_up(&mut self, segment: u64) -> bool {
+        let mut has_cut = false;
+        for sent in core::mem::take(&mut self.segments) {
+            if sent.is_sacked || sent.end - sent.start <= segment {
+                self.segments.push_back(sent);
+                continue;
+            }
+            has_cut = true;
+            self.lost -= usize::from(sent.is_lost);
+            self.retransmitting -= usize::from(sent.is_retransmitting);
+            let mut start = sent.start;
+            while start < sent.end {
+                let end = sent.end.min(start + segment);
+                self.segments.push_back(Sent {
+                    start,
+                    end,
+                    is_lost: true,
+                    is_retransmitting: false,
+                    ..sent
+                });
+                self.lost += 1;
+                start = end;
+            }
+        }
+        has_cut
+    }
+
     /// Believes all lost segments to be in flight after all.
     pub(super) fn unmark_lost(&mut self) {
         for sent in &mut self.segments {
