@@ -176,7 +176,7 @@ fn what_is_bound_to_a_flapping_link_goes_over_it_while_it_is_left_alone() {
 #[test]
 fn new_keys_lose_no_packet_on_lines_that_lose_and_reorder() {
     let spec = LinkSpec::new(20.0, 10).with_loss(0.002);
-    let mut world = Tunnel::v2(links(&[spec, spec])).start_up(1);
+    let mut world = Tunnel::v2(links(&[spec, spec])).start_up(3);
     world.record();
     let flows = SIDES.map(|side| stream(&mut world, side));
     world.attack(Attack { hold: 0.02, hold_time: millis(15), ..Attack::default() });
