@@ -160,4 +160,18 @@ mod tests {
         assert_eq!(classify(&first[..27]), None);
         assert_eq!(address.reversed().reversed(), address);
     }
+
+    #[test]
+    fn a_refusal_names_the_flow_and_the_size() {
+        let address = FlowAddress {
+            source: "10.0.0.1:5000".parse().unwrap(),
+            destination: "10.0.0.2:80".parse().unwrap(),
+        };
+        let refused = PacketMaker::new(address, TCP).make(1_440);
+        let mut error = Vec::new();
+        assert!(mlvpn_proto::icmp::packet_too_big(&refused, 1_340, None, None, &mut error));
+        assert_eq!(too_big(&error), Some((address, 1_340)));
+        assert_eq!(too_big(&refused), None);
+        assert_eq!(too_big(&error[..40]), None);
+    }
 }

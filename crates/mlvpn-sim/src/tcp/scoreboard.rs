@@ -292,6 +292,23 @@ mod tests {
     }
 
     #[test]
+    fn what_is_too_big_is_cut_up_and_lost() {
+        let mut board = board(3);
+        board.push(300, 340, 0, ms(3));
+        board.select(100, 200, 0, &mut Delivery::default());
+        assert!(board.cut_up(60));
+        assert_eq!((board.len(), board.lost(), board.in_flight()), (6, 4, 1));
+        let again: Vec<_> = (0..4)
+            .map(|_| {
+                let sent = board.retransmit(board.next_lost().unwrap(), 0, ms(9));
+                (sent.start, sent.end)
+            })
+            .collect();
+        assert_eq!(again, [(0, 60), (60, 100), (200, 260), (260, 300)]);
+        assert!(!board.cut_up(60));
+    }
+
+    #[test]
     fn a_timeout_spares_what_was_selected() {
         let mut board = board(3);
         board.select(100, 200, 0, &mut Delivery::default());
