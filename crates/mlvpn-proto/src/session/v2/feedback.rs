@@ -75,8 +75,12 @@ impl Session {
         for parcel in outcome.acked.into_iter().filter_map(|packet| packet.content) {
             shared.pool.give(parcel.bytes);
         }
+        let largest = self.largest_packet().map_or(usize::MAX, usize::from);
         for parcel in outcome.lost.into_iter().filter_map(|packet| packet.content) {
-            if let Some(freed) = self.upload.recovery.on_lost(parcel, id, rtt, now) {
+            if parcel.bytes.len() > largest {
+                let bytes = self.upload.recovery.give_up(parcel);
+                self.upload.refuse(bytes, true, shared);
+            } else if let Some(freed) = self.upload.recovery.on_lost(parcel, id, rtt, now) {
                 shared.pool.give(freed);
             }
         }
