@@ -263,13 +263,43 @@ impl Endpoint {
             }
             return;
         }
-        match self.oversize.remedy(packet, &limits, now) {
+        self.refuse(slot, packet, &limits, now);
+    }
+
+    /// Has a packet above the limits sent in pieces, or its sender told.
+    fn refuse(&mut self, slot: usize, packet: &[u8], limits: &Limits, now: Instant) {
+        match self.oversize.remedy(packet, limits, now) {
             Remedy::Fragments(pieces) => pieces.iter().for_each(|p| self.send(slot, p, now)),
             Remedy::Refusal(reply) => {
                 self.drops.count(DropReason::TooBig);
                 self.to_tun.extend(reply);
             }
         }
+    }
+
+    /// Deals with packets that were taken before the paths became too small for them. Returns whether
+    /// there were any: their pieces are to be sent.
+    fn refuse_what_fits_no_more(&mut self, now: Instant) -> bool {
+        let mut has_any = false;
+        for slot in 0..self.sessions.slots() {
+            let refused = self.sessions.get_mut(slot).map(v2::Session::take_refused);
+            for v2::Refused { packet, was_sent } in refused.unwrap_or_default() {
+                has_any = true;
+                let limits = self.limits(slot);
+                // What fits a path that may not be used now is dropped without a word.
+                let is_above = limits.is_above(&packet);
+                if is_above && !was_sent {
+                    self.refuse(slot, &packet, &limits, now);
+                } else {
+                    self.drops.count(DropReason::TooBig);
+                    if is_above {
+                        self.to_tun.extend(self.oversize.refusal(&packet, &limits, now));
+                    }
+                }
+                self.pool.give(packet);
+            }
+        }
+        has_any
     }
 
     /// Does what is due. To be called when [`Endpoint::poll_timeout`] says, harmless otherwise.
@@ -314,14 +344,19 @@ impl Endpoint {
             out.push(message.bytes.len()).copy_from_slice(&message.bytes);
             return out.transmit(message.link, message.to);
         }
-        let Self { sessions, rng, pool, to_tun, drops, .. } = self;
-        let mut shared = v2::Shared { rng, pool, to_tun, drops };
-        for session in sessions.iter_mut() {
-            let transmit = session.poll_transmit(out, &mut shared, now);
-            if transmit.is_some() {
-                return transmit;
+        loop {
+            let Self { sessions, rng, pool, to_tun, drops, .. } = self;
+            let mut shared = v2::Shared { rng, pool, to_tun, drops };
+            for session in sessions.iter_mut() {
+                let transmit = session.poll_transmit(out, &mut shared, now);
+                if transmit.is_some() {
+                    return transmit;
+                }
+                out.clear();
             }
-            out.clear();
+            if !self.refuse_what_fits_no_more(now) {
+                break;
+            }
         }
         self.sessions.bury();
         self.v1.as_mut().and_then(|v1| v1.poll_transmit(out, now))
@@ -392,9 +427,11 @@ impl Endpoint {
 
     fn limits(&self, slot: usize) -> Limits {
         let largest = self.sessions.get(slot).and_then(v2::Session::largest_packet);
+        let kind = self.config.inner;
+        let packet = |largest: u16| self.config.mtu.min(largest.saturating_sub(kind.header_len()));
         Limits {
-            kind: self.config.inner,
-            mtu: largest.map_or(self.config.mtu, |largest| self.config.mtu.min(largest)),
+            kind,
+            mtu: largest.map_or(self.config.mtu, packet),
             local_ip4: self.config.local_ip4,
             local_ip6: self.config.local_ip6,
         }

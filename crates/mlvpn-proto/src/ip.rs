@@ -52,6 +52,17 @@ pub enum PacketKind {
     Ethernet,
 }
 
+impl PacketKind {
+    /// Bytes before the IP packet, without VLAN tags.
+    #[must_use]
+    pub const fn header_len(self) -> u16 {
+        match self {
+            Self::Ip => 0,
+            Self::Ethernet => ethernet::HEADER_LEN as u16,
+        }
+    }
+}
+
 /// Why some bytes are not an IP packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {

@@ -75,7 +75,17 @@ impl Oversize {
                 return Remedy::Fragments(fragments);
             }
         }
-        Remedy::Refusal(self.take(now).then(|| limits.refusal(packet)).flatten())
+        Remedy::Refusal(self.refusal(packet, limits, now))
+    }
+
+    /// What the sender of `packet` is told, unless that was done often enough.
+    pub(crate) fn refusal(
+        &mut self,
+        packet: &[u8],
+        limits: &Limits,
+        now: Instant,
+    ) -> Option<Vec<u8>> {
+        self.take(now).then(|| limits.refusal(packet)).flatten()
     }
 }
 

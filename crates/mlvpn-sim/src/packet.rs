@@ -120,6 +120,18 @@ pub fn classify(packet: &[u8]) -> Option<(FlowAddress, u8)> {
     matches!(protocol, TCP | UDP).then_some((address, protocol))
 }
 
+/// What an ICMP error says that the host gets since it sent a packet that is too big (RFC 1191): the
+/// flow of that packet, and the largest that would have passed, in bytes. `None` for anything else.
+#[must_use]
+pub fn too_big(packet: &[u8]) -> Option<(FlowAddress, usize)> {
+    const ICMP: u8 = 1;
+    let error = packet.get(IPV4_HEADER..).filter(|_| packet[0] == 0x45 && packet[9] == ICMP)?;
+    // Destination unreachable, fragmentation needed.
+    let quoted = error.get(8..).filter(|_| error[..2] == [3, 4])?;
+    let (address, _) = classify(quoted)?;
+    Some((address, usize::from(be16(error, 6))))
+}
+
 /// The big-endian number at `at`.
 pub(crate) fn be16(bytes: &[u8], at: usize) -> u16 {
     u16::from_be_bytes([bytes[at], bytes[at + 1]])
@@ -147,5 +159,19 @@ mod tests {
         assert_ne!(first, second, "identification");
         assert_eq!(classify(&first[..27]), None);
         assert_eq!(address.reversed().reversed(), address);
+    }
+
+    #[test]
+    fn a_refusal_names_the_flow_and_the_size() {
+        let address = FlowAddress {
+            source: "10.0.0.1:5000".parse().unwrap(),
+            destination: "10.0.0.2:80".parse().unwrap(),
+        };
+        let refused = PacketMaker::new(address, TCP).make(1_440);
+        let mut error = Vec::new();
+        assert!(mlvpn_proto::icmp::packet_too_big(&refused, 1_340, None, None, &mut error));
+        assert_eq!(too_big(&error), Some((address, 1_340)));
+        assert_eq!(too_big(&refused), None);
+        assert_eq!(too_big(&error[..40]), None);
     }
 }

@@ -70,6 +70,22 @@ impl Traffic {
         each!(self, flow => flow.handle_packet(side, packet, now));
     }
 
+    /// A packet that the host of `side` sent from `address` is larger than `mtu`, and was refused.
+    pub(crate) fn handle_refusal(
+        &mut self,
+        side: Side,
+        address: FlowAddress,
+        mtu: usize,
+        now: Instant,
+    ) {
+        match self {
+            Self::Tcp(flow) => flow.handle_refusal(side, mtu, now),
+            Self::Requests(flow) => flow.handle_refusal(side, address, mtu, now),
+            // Its packets are as large as they are.
+            Self::Udp(_) => {}
+        }
+    }
+
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
         each!(self, flow => flow.handle_timeout(now));
     }

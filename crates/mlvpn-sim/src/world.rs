@@ -37,7 +37,7 @@ use mlvpn_proto::time::Instant;
 
 use crate::link::WanLink;
 use crate::oracle::Oracle;
-use crate::packet::{Side, classify};
+use crate::packet::{FlowAddress, Side, classify, too_big};
 use crate::rng::{Seed, fnv1a, fnv1a_extend};
 use crate::traffic::{FlowId, Traffic};
 
@@ -249,6 +249,10 @@ impl<E: Endpoint> World<E> {
         let mut woken = Vec::new();
         while let Some(packet) = self.ends[side as usize].poll_ip_packet() {
             self.trace = trace(self.trace, now, &packet);
+            if let Some((address, mtu)) = too_big(&packet) {
+                woken.extend(self.pass_refusal(side, address, mtu, now));
+                continue;
+            }
             self.oracle.on_left(side, &packet, now);
             let flow = classify(&packet).and_then(|(address, _)| FlowId::of(address, side));
             let Some(index) = flow.map(|flow| usize::from(flow.0)) else { continue };
@@ -261,6 +265,21 @@ impl<E: Endpoint> World<E> {
         for index in woken {
             self.pump_flow(index);
         }
+    }
+}
+
+impl<E: Endpoint> World<E> {
+    /// The endpoint at `side` refused a packet from `address`. Returns the index of its flow.
+    fn pass_refusal(
+        &mut self,
+        side: Side,
+        address: FlowAddress,
+        mtu: usize,
+        now: Instant,
+    ) -> Option<usize> {
+        let index = usize::from(FlowId::of(address.reversed(), side)?.0);
+        self.traffic.get_mut(index)?.handle_refusal(side, address, mtu, now);
+        Some(index)
     }
 }
 

@@ -176,7 +176,7 @@ fn what_is_bound_to_a_flapping_link_goes_over_it_while_it_is_left_alone() {
 #[test]
 fn new_keys_lose_no_packet_on_lines_that_lose_and_reorder() {
     let spec = LinkSpec::new(20.0, 10).with_loss(0.002);
-    let mut world = Tunnel::v2(links(&[spec, spec])).start_up(1);
+    let mut world = Tunnel::v2(links(&[spec, spec])).start_up(3);
     world.record();
     let flows = SIDES.map(|side| stream(&mut world, side));
     world.attack(Attack { hold: 0.02, hold_time: millis(15), ..Attack::default() });
@@ -385,6 +385,82 @@ fn the_size_of_packets_is_found_and_a_black_hole_noticed() {
     let is_mtu = |event: &Event| matches!(event, Event::TunnelMtu { .. });
     assert!(world.count_events(Side::Server, is_mtu) >= 2, "{:?}", world.events());
     world.oracle().assert_clean();
+}
+
+/// 20 Mbit/s with a round trip of `rtt_ms`, in packets of up to `mtu` bytes.
+fn limited(rtt_ms: u64, mtu: usize) -> LinkSpec {
+    LinkSpec { mtu: Some(mtu), ..LinkSpec::new(20.0, rtt_ms / 2) }
+}
+
+/// The bytes of UDP payload that each end found its only link to carry.
+fn sizes_found(world: &Run) -> [u16; 2] {
+    SIDES.map(|side| world.stats(side).links[0].path.expect("version 2 has a path").mtu)
+}
+
+#[test]
+fn the_size_of_packets_is_known_a_few_round_trips_after_the_start() {
+    let is_mtu = |event: &Event| matches!(event, Event::TunnelMtu { .. });
+    for (mtu, size, rounds) in
+        [(1_500, 1_472, 1.2), (1_492, 1_464, 5.0), (1_400, 1_372, 5.0), (1_230, 1_200, 5.0)]
+    {
+        let mut world = Tunnel::v2(links(&[limited(80, mtu)])).start_up(1);
+        let start = world.now();
+        let known = |world: &Run| SIDES.iter().all(|side| world.count_events(*side, is_mtu) == 1);
+        assert!(world.run_while_not(secs(2), known), "{mtu}: {:?}", world.events());
+        let took = world.now().saturating_since(start).as_secs_f64() / 0.08;
+        assert_eq!((sizes_found(&world), took <= rounds), ([size; 2], true), "{mtu}: {took}");
+    }
+}
+
+#[test]
+fn three_percent_of_loss_and_jitter_make_no_size_smaller() {
+    for seed in 0..150 {
+        let lossy =
+            limited(40, 1_400).with_loss(0.03).with_jitter_ms(if seed % 2 == 0 { 0 } else { 20 });
+        let mut world = Tunnel::v2(links(&[lossy])).start_up(seed);
+        world.run_for(secs(5));
+        assert_eq!(sizes_found(&world), [1_372, 1_372], "seed {seed}");
+    }
+}
+
+#[test]
+fn a_download_goes_on_within_a_second_when_the_only_link_becomes_smaller() {
+    let cases = [(20.0, 10, 250), (5.0, 40, 380), (20.0, 40, 450), (20.0, 80, 650)];
+    for ((mbit, rtt_ms, longest_ms), (mtu, size)) in
+        cases.into_iter().flat_map(|case| [(1_400, 1_372), (1_280, 1_252)].map(|to| (case, to)))
+    {
+        let spec = |mtu| LinkSpec { mtu: Some(mtu), ..LinkSpec::new(mbit, rtt_ms / 2) };
+        let tunnel = Tunnel::v2(links(&[spec(1_500)])).with(|config| config.mtu = 1_440);
+        let mut world = tunnel.start_up(1);
+        world.set_inner_mtu(1_440);
+        let flow = world.download();
+        world.run_for(secs(6) + millis(13));
+        let at = world.now();
+        world.set_link(0, &WanLink::symmetric(spec(mtu)));
+        world.run_until(Instant::from_secs(15));
+        let silence = world.tcp(flow).progress().longest_silence(at, world.now());
+        assert!(silence < millis(longest_ms), "{mbit} Mbit/s, {rtt_ms} ms, {mtu}: {silence:?}");
+        assert_eq!(sizes_found(&world), [1_472, size], "nothing large went up");
+        let goodput = world.goodput(flow, 9, 15);
+        assert!(goodput > 0.8 * mbit, "{mbit} Mbit/s, {rtt_ms} ms, {mtu}: {goodput}");
+        world.oracle().assert_clean();
+    }
+}
+
+#[test]
+fn loss_is_no_black_hole() {
+    let lossy = limited(40, 1_500).with_loss(0.03).with_queue_ms(5);
+    let mut world = Tunnel::v2(links(&[lossy])).with(|config| config.mtu = 1_440).start_up(1);
+    world.set_inner_mtu(1_440);
+    world.download();
+    world.upload();
+    world.udp(Side::Server, 1_440, 30.0);
+    for _ in 0..600 {
+        world.run_for(millis(100));
+        let told = SIDES
+            .map(|side| world.count_events(side, |event| matches!(event, Event::TunnelMtu { .. })));
+        assert!(told.iter().all(|told| *told <= 1), "{:?}", sizes_found(&world));
+    }
 }
 
 #[test]

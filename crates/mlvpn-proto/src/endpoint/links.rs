@@ -7,7 +7,6 @@ use crate::config::{LinkConfig, Role, Versions};
 use crate::event::{DownReason, Event};
 use crate::id::{LinkIndex, PathId};
 use crate::ip::PacketKind;
-use crate::ip::ethernet::HEADER_LEN as ETHERNET_HEADER_LEN;
 use crate::session::v2::path::{Path, PathState};
 use crate::session::v2::{self, Move, PathTerms};
 use crate::session::{LinkChange, v1};
@@ -168,11 +167,8 @@ impl Links {
     /// The largest IP packet that TCP is to make `[Z6]`: the MTU of the interface, or what every path in
     /// use carries where IPv6 keeps the interface's above that.
     pub(super) fn segment_mtu(&self, interface: u16, kind: PacketKind) -> u16 {
-        let header = match kind {
-            PacketKind::Ip => 0,
-            PacketKind::Ethernet => ETHERNET_HEADER_LEN as u16,
-        };
-        self.mtu.told.map_or(interface, |carried| interface.min(carried.saturating_sub(header)))
+        let packet = |carried: u16| carried.saturating_sub(kind.header_len());
+        self.mtu.told.map_or(interface, |carried| interface.min(packet(carried)))
     }
 
     pub(super) fn up(&self) -> usize {

@@ -51,6 +51,11 @@ impl Sessions {
         self.slots.iter().all(Option::is_none)
     }
 
+    /// One more than the highest slot.
+    pub(super) fn slots(&self) -> usize {
+        self.slots.len()
+    }
+
     pub(super) fn get(&self, slot: usize) -> Option<&Session> {
         self.slots.get(slot)?.as_ref()
     }

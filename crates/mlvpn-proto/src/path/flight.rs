@@ -153,6 +153,13 @@ impl<T> Flight<T> {
         self.packets.iter().find(is_waited_for).map(|sent| sent.at)
     }
 
+    /// Its size on the wire, in bytes.
+    #[must_use]
+    pub fn oldest_len(&self) -> Option<u16> {
+        let is_waited_for = |sent: &&Sent<T>| sent.is_eliciting && !sent.is_settled;
+        self.packets.iter().find(is_waited_for).map(|sent| sent.len)
+    }
+
     /// Takes back the contents of all packets on their way, the oldest first. They remain on their
     /// way: some may have arrived.
     pub fn take_contents(&mut self) -> impl Iterator<Item = T> + '_ {

@@ -1,49 +1,65 @@
 //! How large a datagram may be on a path: datagram packetization layer path MTU discovery, RFC 8899.
 //!
 //! Each end does this for its own direction, with probes that the peer acknowledges. Nothing that a
-//! router says is believed; what arrives counts.
+//! router says is believed; what arrives counts. Several probes share a round trip, which section 8 of
+//! RFC 8899 rules out for the load: these are few, and seldom sent.
+
+mod search;
+
+use std::collections::VecDeque;
 
 use crate::time::{Duration, Instant};
+use search::Search;
 
 /// Bytes of UDP payload that every path is taken to carry (`BASE_PLPMTU`, RFC 8899 section 5.1.2).
 pub const BASE: u16 = 1_200;
-/// Tries for one size before it is taken not to fit (`MAX_PROBES`, RFC 8899 section 5.1.2).
-const MAX_TRIES: u8 = 3;
 /// After a search, the next begins this much later (`PMTU_RAISE_TIMER`, RFC 8899 section 5.1.1).
 const RAISE_AFTER: Duration = Duration::from_secs(600);
-/// So many lost in a row, all larger than the base, make a black hole.
+/// So many lost in a row, all larger than the base, make a black hole likely.
 const BLACK_HOLE: u8 = 3;
-/// UDP payloads that common links carry whole: Ethernet, PPPoE, 6in4, LTE, WireGuard and the minimum
-/// of IPv6, each for IPv4 and IPv6 outside; largest first.
-const CANDIDATES: [u16; 14] = [
-    1_472, 1_464, 1_452, 1_444, 1_432, 1_424, 1_412, 1_400, 1_392, 1_372, 1_352, 1_330, 1_252,
-    1_232,
-];
+/// Probes whose answers may still come: those of more rounds than a search takes.
+const MAX_PROBES: usize = 64;
 
 /// The search for the largest datagram of a path, in one direction.
 #[derive(Clone, Debug)]
 pub struct MtuDiscovery {
     /// Largest size worth trying: what the local device sends.
     limit: u16,
-    /// Largest size that has arrived.
+    /// Largest size that is known to arrive, or used to.
     confirmed: u16,
     state: State,
+    probes: VecDeque<Probe>,
     next_id: u16,
-    lost_in_row: u8,
+    hole: Hole,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 enum State {
-    /// Sizes are tried from the largest down.
-    Searching { size: u16, tries: u8, probe: Option<Probe> },
+    Searching(Search),
     /// The search begins again then.
-    Complete { until: Instant },
+    Complete {
+        until: Instant,
+    },
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 struct Probe {
     id: u16,
-    expires: Instant,
+    size: u16,
+    round: u16,
+    sent: Instant,
+}
+
+/// Signs that what used to fit does not any more.
+#[derive(Clone, Copy, Debug, Default)]
+struct Hole {
+    /// Packets larger than the base that were lost in a row, the size of the smallest, and when the first
+    /// was sent.
+    lost: u8,
+    smallest: u16,
+    since: Instant,
+    /// Packets that were lost since: congestion, unless a black hole took them.
+    withheld: u64,
 }
 
 impl MtuDiscovery {
@@ -51,21 +67,25 @@ impl MtuDiscovery {
     /// bytes.
     #[must_use]
     pub fn new(limit: u16) -> Self {
-        let mut discovery = Self {
-            limit: limit.max(BASE),
+        let limit = limit.max(BASE);
+        Self {
+            limit,
             confirmed: BASE,
-            state: State::Complete { until: Instant::ZERO },
+            state: State::Searching(Search::above(BASE, limit, Instant::ZERO)),
+            probes: VecDeque::new(),
             next_id: 0,
-            lost_in_row: 0,
-        };
-        discovery.search_from_top(Instant::ZERO);
-        discovery
+            hole: Hole::default(),
+        }
     }
 
-    /// Largest UDP payload that is known to arrive, in bytes.
+    /// Largest UDP payload that is known to arrive, in bytes. While a size that used to is in doubt, and
+    /// a probe of it was lost, that is what has arrived since.
     #[must_use]
     pub fn size(&self) -> u16 {
-        self.confirmed
+        match &self.state {
+            State::Searching(search) if search.is_doubt() && search.has_lost() => search.floor(),
+            State::Searching(_) | State::Complete { .. } => self.confirmed,
+        }
     }
 
     /// Whether the search is over for the time being.
@@ -74,63 +94,96 @@ impl MtuDiscovery {
         matches!(self.state, State::Complete { .. })
     }
 
-    /// The probe to send now, if one is due: its id, and its size in bytes of UDP payload.
-    /// `probe_timeout` is how long to wait for its acknowledgement.
-    pub fn poll_probe(&mut self, probe_timeout: Duration, now: Instant) -> Option<(u16, u16)> {
-        self.handle_timeout(now);
-        let State::Searching { size, probe: probe @ None, .. } = &mut self.state else {
+    /// The next probe to send now, if one is due: its id, and its size in bytes of UDP payload.
+    /// `timeout` is how long to wait for an acknowledgement.
+    pub fn poll_probe(&mut self, timeout: Duration, now: Instant) -> Option<(u16, u16)> {
+        if matches!(self.state, State::Complete { until } if until <= now) {
+            self.state = State::Searching(Search::above(self.confirmed, self.limit, now));
+        }
+        let State::Searching(search) = &mut self.state else { return None };
+        let Some((size, round)) = search.poll_probe(timeout, now) else {
+            if search.is_over() {
+                self.complete(now);
+            }
             return None;
         };
         let id = self.next_id;
         self.next_id = self.next_id.wrapping_add(1);
-        *probe = Some(Probe { id, expires: now + probe_timeout });
-        Some((id, *size))
+        if self.probes.len() == MAX_PROBES {
+            self.probes.pop_front();
+        }
+        self.probes.push_back(Probe { id, size, round, sent: now });
+        Some((id, size))
     }
 
-    /// When [`Self::poll_probe`] has something to do next; at once when there is no probe out.
+    /// When [`Self::poll_probe`] has something to do next.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        Some(match self.state {
-            State::Searching { probe: None, .. } => Instant::ZERO,
-            State::Searching { probe: Some(probe), .. } => probe.expires,
-            State::Complete { until } => until,
+        Some(match &self.state {
+            State::Searching(search) => search.poll_timeout(),
+            State::Complete { until } => *until,
         })
     }
 
-    /// The peer acknowledged a probe. Returns whether the size grew.
-    pub fn on_probe_acked(&mut self, id: u16, now: Instant) -> bool {
-        let State::Searching { size, probe: Some(probe), .. } = self.state else { return false };
-        if probe.id != id {
-            return false;
+    /// The peer acknowledged a probe. It counts however late that is.
+    pub fn on_probe_acked(&mut self, id: u16, now: Instant) {
+        let Some(at) = self.probes.iter().position(|probe| probe.id == id) else { return };
+        let Some(Probe { size, round, sent, .. }) = self.probes.remove(at) else { return };
+        match &mut self.state {
+            State::Searching(search) => search.on_answer(size, round, sent, now),
+            State::Complete { .. } => self.confirmed = self.confirmed.max(size),
         }
-        let grew = size > self.confirmed;
-        self.confirmed = size;
-        self.lost_in_row = 0;
-        // Sizes are tried from the largest down: the first that fits is the answer.
-        self.state = State::Complete { until: now + RAISE_AFTER };
-        grew
+        self.note_growth();
     }
 
-    /// A packet of `len` bytes of UDP payload was lost. Congestion loses packets in a row, too, so
-    /// that a black hole is believed only when probes are lost as well.
-    pub fn on_lost(&mut self, len: u16) {
-        if len <= BASE || self.confirmed == BASE {
-            return;
+    /// A packet of `len` bytes of UDP payload, sent at `sent`, was lost. Returns how many losses are to be
+    /// taken for congestion now: a probe's is not, nor one in a black hole. While the present size is in
+    /// doubt they are withheld.
+    pub fn on_lost(&mut self, len: u16, sent: Instant, now: Instant) -> u64 {
+        if len <= BASE {
+            return 1;
         }
-        self.lost_in_row += 1;
-        if self.lost_in_row < BLACK_HOLE {
-            return;
+        if len > self.size() {
+            let is_in_doubt = !self.is_complete() && len <= self.confirmed;
+            self.hole.withheld += u64::from(is_in_doubt);
+            return 0;
         }
-        self.lost_in_row = 0;
-        if matches!(self.state, State::Complete { .. }) {
-            self.state = State::Searching { size: self.confirmed, tries: 0, probe: None };
+        match &self.state {
+            State::Searching(search) if search.is_doubt() => {
+                self.hole.withheld += 1;
+                0
+            }
+            State::Searching(_) => 1,
+            State::Complete { .. } => {
+                self.hole.on_lost(len, sent);
+                if self.hole.lost >= BLACK_HOLE {
+                    self.doubt(true, now);
+                }
+                1
+            }
         }
     }
 
-    /// A packet of `len` bytes of UDP payload arrived.
-    pub fn on_arrived(&mut self, len: u16) {
-        if len > BASE {
-            self.lost_in_row = 0;
+    /// What was withheld of the losses and is congestion after all.
+    pub fn take_withheld(&mut self) -> u64 {
+        if self.is_complete() { std::mem::take(&mut self.hole.withheld) } else { 0 }
+    }
+
+    /// A packet of `len` bytes of UDP payload that was sent at `sent` has arrived.
+    pub fn on_arrived(&mut self, len: u16, sent: Instant) {
+        match &mut self.state {
+            State::Searching(search) => {
+                search.on_arrived(len, sent);
+                self.note_growth();
+            }
+            State::Complete { .. } => self.hole.on_arrived(len, sent),
+        }
+    }
+
+    /// Nothing has arrived for longer than it should, and something larger than the base is on its way.
+    pub fn on_silence(&mut self, now: Instant) {
+        if self.is_complete() && self.confirmed > BASE {
+            self.doubt(false, now);
         }
     }
 
@@ -140,134 +193,48 @@ impl MtuDiscovery {
         *self = Self { next_id, ..Self::new(limit) };
     }
 
-    fn handle_timeout(&mut self, now: Instant) {
-        match self.state {
-            State::Complete { until } if until <= now => self.search_from_top(now),
-            State::Searching { size, tries, probe: Some(probe) } if probe.expires <= now => {
-                self.state = if tries + 1 < MAX_TRIES {
-                    State::Searching { size, tries: tries + 1, probe: None }
-                } else {
-                    if size == self.confirmed {
-                        self.confirmed = BASE;
-                    }
-                    self.search_below(size, now)
-                };
-            }
-            State::Complete { .. } | State::Searching { .. } => {}
+    fn doubt(&mut self, begins_alone: bool, now: Instant) {
+        self.state = State::Searching(Search::doubting(self.confirmed, begins_alone, now));
+        // What was sent before proves nothing.
+        self.probes.clear();
+        self.hole.lost = 0;
+    }
+
+    /// What has arrived fits, also before the search is over.
+    fn note_growth(&mut self) {
+        if let State::Searching(search) = &self.state
+            && !search.is_doubt()
+        {
+            self.confirmed = self.confirmed.max(search.floor());
         }
     }
 
-    fn search_from_top(&mut self, now: Instant) {
-        self.state = if self.limit > self.confirmed {
-            State::Searching { size: self.limit, tries: 0, probe: None }
-        } else {
-            State::Complete { until: now + RAISE_AFTER }
-        };
+    fn complete(&mut self, now: Instant) {
+        let State::Searching(search) = &self.state else { return };
+        if search.floor() < self.confirmed {
+            self.hole.withheld = 0;
+        }
+        self.confirmed = search.floor();
+        self.state = State::Complete { until: now + RAISE_AFTER };
+    }
+}
+
+impl Hole {
+    fn on_lost(&mut self, len: u16, sent: Instant) {
+        if self.lost == 0 {
+            (self.smallest, self.since) = (len, sent);
+        }
+        self.lost += 1;
+        self.smallest = self.smallest.min(len);
     }
 
-    fn search_below(&self, size: u16, now: Instant) -> State {
-        let next = CANDIDATES.into_iter().find(|&candidate| candidate < size);
-        match next.filter(|&candidate| candidate > self.confirmed) {
-            Some(size) => State::Searching { size, tries: 0, probe: None },
-            None => State::Complete { until: now + RAISE_AFTER },
+    /// Smaller ones say nothing, nor do those sent before the path may have changed.
+    fn on_arrived(&mut self, len: u16, sent: Instant) {
+        if len >= self.smallest && sent >= self.since {
+            self.lost = 0;
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const TIMEOUT: Duration = Duration::from_millis(100);
-
-    /// Searches on a path that carries `fits` bytes; returns the probes that it took.
-    fn search(discovery: &mut MtuDiscovery, fits: u16, now: &mut Instant) -> usize {
-        let mut probes = 0;
-        for _ in 0..1_000 {
-            if let Some((id, size)) = discovery.poll_probe(TIMEOUT, *now) {
-                probes += 1;
-                if size <= fits {
-                    discovery.on_probe_acked(id, *now);
-                }
-            }
-            if discovery.is_complete() {
-                return probes;
-            }
-            *now += Duration::from_millis(10);
-        }
-        panic!("the search does not end");
-    }
-
-    #[test]
-    fn an_ethernet_path_takes_one_probe() {
-        let (mut discovery, mut now) = (MtuDiscovery::new(1_472), Instant::from_secs(1));
-        assert_eq!(discovery.size(), BASE, "until it is known better");
-        assert_eq!(search(&mut discovery, 1_472, &mut now), 1);
-        assert_eq!(discovery.size(), 1_472);
-    }
-
-    #[test]
-    fn every_common_link_is_found_within_twenty_bytes_or_a_candidate() {
-        for fits in [1_464, 1_452, 1_444, 1_372, 1_352, 1_252, 1_232, 1_200] {
-            let (mut discovery, mut now) = (MtuDiscovery::new(1_472), Instant::from_secs(1));
-            search(&mut discovery, fits, &mut now);
-            assert_eq!(discovery.size(), fits);
-        }
-    }
-
-    #[test]
-    fn a_lost_probe_is_tried_again() {
-        let (mut discovery, now) = (MtuDiscovery::new(1_472), Instant::from_secs(1));
-        let (first, size) = discovery.poll_probe(TIMEOUT, now).unwrap();
-        assert_eq!(discovery.poll_probe(TIMEOUT, now), None, "one at a time");
-        let (second, again) = discovery.poll_probe(TIMEOUT, now + TIMEOUT).unwrap();
-        assert_eq!(size, again);
-        assert!(!discovery.on_probe_acked(first, now), "it counts as lost already");
-        assert!(discovery.on_probe_acked(second, now));
-    }
-
-    #[test]
-    fn a_path_that_shrinks_is_noticed_without_any_icmp() {
-        let (mut discovery, mut now) = (MtuDiscovery::new(1_472), Instant::from_secs(1));
-        search(&mut discovery, 1_472, &mut now);
-        discovery.on_lost(1_472);
-        discovery.on_lost(1_472);
-        discovery.on_arrived(1_300);
-        discovery.on_lost(1_472);
-        assert!(discovery.is_complete(), "a large one arrived in between");
-        discovery.on_lost(1_472);
-        discovery.on_lost(1_472);
-        assert_eq!(discovery.size(), 1_472, "not before a probe was lost");
-        search(&mut discovery, 1_372, &mut now);
-        assert_eq!(discovery.size(), 1_372);
-    }
-
-    #[test]
-    fn a_burst_of_losses_is_no_black_hole() {
-        let (mut discovery, mut now) = (MtuDiscovery::new(1_472), Instant::from_secs(1));
-        search(&mut discovery, 1_472, &mut now);
-        (0..100).for_each(|_| discovery.on_lost(1_472));
-        assert_eq!(search(&mut discovery, 1_472, &mut now), 1);
-        assert_eq!(discovery.size(), 1_472);
-    }
-
-    #[test]
-    fn small_packets_that_are_lost_say_nothing_about_size() {
-        let (mut discovery, mut now) = (MtuDiscovery::new(1_472), Instant::from_secs(1));
-        search(&mut discovery, 1_472, &mut now);
-        for _ in 0..100 {
-            discovery.on_lost(BASE);
-            assert!(discovery.is_complete());
-        }
-    }
-
-    #[test]
-    fn it_looks_again_after_ten_minutes() {
-        let (mut discovery, mut now) = (MtuDiscovery::new(1_472), Instant::from_secs(1));
-        search(&mut discovery, 1_372, &mut now);
-        let again = discovery.poll_timeout().unwrap();
-        assert!(again >= now + RAISE_AFTER - Duration::from_secs(10));
-        let (_, size) = discovery.poll_probe(TIMEOUT, again).unwrap();
-        assert_eq!(size, 1_472);
-    }
-}
+mod tests;

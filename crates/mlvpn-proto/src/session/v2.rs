@@ -45,6 +45,7 @@ use control::Control;
 use feedback::FeedbackBudget;
 use path::{Path, PathState, Route};
 use promise::{Promise, Promises};
+pub(crate) use upload::Refused;
 use upload::Upload;
 
 /// The session is active for this long after an IP packet `[P7]`.

@@ -125,9 +125,14 @@ impl Cubic {
         }
     }
 
+    /// What to go back to when nothing is to be reduced.
+    pub(super) fn saved(&self) -> Saved {
+        Saved { window: self.window, slow_start_threshold: self.slow_start_threshold }
+    }
+
     /// Halves, nearly, after a loss (RFC 9438 sections 4.6 and 4.7).
     pub(super) fn on_congestion(&mut self) -> Saved {
-        let saved = Saved { window: self.window, slow_start_threshold: self.slow_start_threshold };
+        let saved = self.saved();
         self.last_max = if self.window < self.last_max {
             // Fast convergence: leave room for a new flow.
             self.window * (1.0 + BETA) / 2.0

@@ -188,6 +188,35 @@ impl Scoreboard {
         self.lost = self.segments.len() - self.sacked;
     }
 
+    /// Cuts up what is larger than `segment` and was not acknowledged selectively, and takes it to be
+    /// lost. Returns whether there was any.
+    pub(super) fn cut_up(&mut self, segment: u64) -> bool {
+        let mut has_cut = false;
+        for sent in core::mem::take(&mut self.segments) {
+            if sent.is_sacked || sent.end - sent.start <= segment {
+                self.segments.push_back(sent);
+                continue;
+            }
+            has_cut = true;
+            self.lost -= usize::from(sent.is_lost);
+            self.retransmitting -= usize::from(sent.is_retransmitting);
+            let mut start = sent.start;
+            while start < sent.end {
+                let end = sent.end.min(start + segment);
+                self.segments.push_back(Sent {
+                    start,
+                    end,
+                    is_lost: true,
+                    is_retransmitting: false,
+                    ..sent
+                });
+                self.lost += 1;
+                start = end;
+            }
+        }
+        has_cut
+    }
+
     /// Believes all lost segments to be in flight after all.
     pub(super) fn unmark_lost(&mut self) {
         for sent in &mut self.segments {
@@ -260,6 +289,23 @@ mod tests {
         assert_eq!(board.next_lost(), Some(0));
         let sent = board.retransmit(0, 0, ms(30));
         assert_eq!((sent.start, board.next_lost(), board.in_flight()), (0, Some(1), 3));
+    }
+
+    #[test]
+    fn what_is_too_big_is_cut_up_and_lost() {
+        let mut board = board(3);
+        board.push(300, 340, 0, ms(3));
+        board.select(100, 200, 0, &mut Delivery::default());
+        assert!(board.cut_up(60));
+        assert_eq!((board.len(), board.lost(), board.in_flight()), (6, 4, 1));
+        let again: Vec<_> = (0..4)
+            .map(|_| {
+                let sent = board.retransmit(board.next_lost().unwrap(), 0, ms(9));
+                (sent.start, sent.end)
+            })
+            .collect();
+        assert_eq!(again, [(0, 60), (60, 100), (200, 260), (260, 300)]);
+        assert!(!board.cut_up(60));
     }
 
     #[test]

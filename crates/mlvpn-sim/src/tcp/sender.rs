@@ -179,6 +179,27 @@ impl TcpSender {
         }
     }
 
+    /// A packet was refused: what is larger than `mtu` is cut up and sent again at once. That is no sign of
+    /// congestion, so that the window stays (Linux's `tcp_simple_retransmit`).
+    pub fn handle_refusal(&mut self, mtu: usize, now: Instant) {
+        let segment = mtu.saturating_sub(DATA_OVERHEAD) as u64;
+        if segment == 0 || segment >= self.segment {
+            return;
+        }
+        self.segment = segment;
+        if !self.board.cut_up(segment) {
+            return;
+        }
+        if self.phase != Phase::TimeoutRecovery {
+            let saved = self.cubic.saved();
+            let episode = Recovery::new(saved, self.cubic.window, self.una, self.next);
+            self.episode = Some(episode);
+            self.phase = Phase::TimeoutRecovery;
+        }
+        self.timers = Timers { last_sent: self.timers.last_sent, ..Timers::default() };
+        self.timers.retransmission = Some(now + self.rtt.timeout());
+    }
+
     /// When to call [`Self::handle_timeout`].
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {

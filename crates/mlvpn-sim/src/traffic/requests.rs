@@ -5,7 +5,7 @@ use core::time::Duration;
 use mlvpn_proto::time::Instant;
 
 use super::{FlowId, TcpFlow};
-use crate::packet::{Side, classify};
+use crate::packet::{FlowAddress, Side, classify};
 
 const REQUEST_PORT: u16 = 8_080;
 const RESPONSE_PORT: u16 = 8_081;
@@ -71,6 +71,19 @@ impl Requests {
             self.times.push(now.saturating_since(self.asked_at));
             self.ask_at = Some(now + self.think);
         }
+    }
+
+    pub(super) fn handle_refusal(
+        &mut self,
+        side: Side,
+        address: FlowAddress,
+        mtu: usize,
+        now: Instant,
+    ) {
+        let ports = [address.source.port(), address.destination.port()];
+        let flow =
+            if ports.contains(&REQUEST_PORT) { &mut self.request } else { &mut self.response };
+        flow.handle_refusal(side, mtu, now);
     }
 
     pub(super) fn handle_timeout(&mut self, now: Instant) {

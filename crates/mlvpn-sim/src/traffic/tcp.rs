@@ -75,6 +75,13 @@ impl TcpFlow {
         }
     }
 
+    /// Acknowledgements are never too big.
+    pub(super) fn handle_refusal(&mut self, side: Side, mtu: usize, now: Instant) {
+        if side == self.from {
+            self.sender.handle_refusal(mtu, now);
+        }
+    }
+
     pub(super) fn handle_timeout(&mut self, now: Instant) {
         self.sender.handle_timeout(now);
         self.receiver.handle_timeout(now);

@@ -41,9 +41,9 @@ impl Session {
         path.health.is_said_silent = feedback.is_silent && !path.flight.is_empty();
         let transit = report.lowest_transit.filter(|_| is_newer);
         let transit = transit.map(|transit| upload.unwrap_transit(transit));
-        path.on_outcome(&outcome);
+        let lost = path.on_outcome(&outcome, now);
         if is_newer {
-            path.on_newest(&outcome, transit, &report, now);
+            path.on_newest(&outcome, lost, transit, &report, now);
             path.demand.reported = ReportedCounts {
                 at_micros: report.largest_at_micros,
                 packets: report.packets,
@@ -75,8 +75,12 @@ impl Session {
         for parcel in outcome.acked.into_iter().filter_map(|packet| packet.content) {
             shared.pool.give(parcel.bytes);
         }
+        let largest = self.largest_packet().map_or(usize::MAX, usize::from);
         for parcel in outcome.lost.into_iter().filter_map(|packet| packet.content) {
-            if let Some(freed) = self.upload.recovery.on_lost(parcel, id, rtt, now) {
+            if parcel.bytes.len() > largest {
+                let bytes = self.upload.recovery.give_up(parcel);
+                self.upload.refuse(bytes, true, shared);
+            } else if let Some(freed) = self.upload.recovery.on_lost(parcel, id, rtt, now) {
                 shared.pool.give(freed);
             }
         }
@@ -96,22 +100,26 @@ impl Path {
         self.rtt.estimator.variation().unwrap_or_default()
     }
 
-    /// What became of packets.
-    fn on_outcome(&mut self, outcome: &Outcome<Parcel>) {
+    /// What became of packets. Returns how many were lost for another reason than their size.
+    fn on_outcome(&mut self, outcome: &Outcome<Parcel>, now: Instant) -> u64 {
         let headers = self.wire_len(0) as u16;
+        let payload = |len: u16| len.saturating_sub(headers);
+        let mut lost = self.mtu.take_withheld();
         for packet in &outcome.lost {
-            self.mtu.on_lost(packet.len.saturating_sub(headers));
+            lost += self.mtu.on_lost(payload(packet.len), packet.sent_at, now);
         }
-        if let Some(largest) = outcome.acked.iter().map(|packet| packet.len).max() {
-            self.mtu.on_arrived(largest.saturating_sub(headers));
+        for packet in &outcome.acked {
+            self.mtu.on_arrived(payload(packet.len), packet.sent_at);
         }
-        self.loss.on_packets(outcome.acked.len(), outcome.lost.len());
+        self.loss.on_packets(outcome.acked.len(), lost as usize);
+        lost
     }
 
     /// Feeds the newest report into the rate controller.
     fn on_newest(
         &mut self,
         outcome: &Outcome<Parcel>,
+        lost_packets: u64,
         transit: Option<i64>,
         report: &Report,
         now: Instant,
@@ -135,7 +143,7 @@ impl Path {
             rtt: outcome.rtt,
             min_rtt: self.rtt.min(),
             acked_packets: outcome.acked.len() as u64,
-            lost_packets: outcome.lost.len() as u64,
+            lost_packets,
             is_limited,
         };
         self.rate.on_feedback(&sample, now);

@@ -227,6 +227,9 @@ impl Session {
         }
         let is_silent = path.suspect_at().is_some_and(|at| at <= now)
             || path.health.is_said_silent && !path.flight.is_empty();
+        if is_silent && path.has_large_outstanding() {
+            path.mtu.on_silence(now);
+        }
         if path.is_up() && has_other && is_silent {
             path.on_suspected(now);
             self.reinject(id, shared, now);
@@ -278,7 +281,8 @@ impl Session {
         }
         let Some(path) = self.path_mut(id).filter(|path| path.is_up()) else { return };
         let timeout = path.probe_timeout();
-        if let Some((probe, size)) = path.mtu.poll_probe(timeout, now) {
+        let probes: Vec<_> = std::iter::from_fn(|| path.mtu.poll_probe(timeout, now)).collect();
+        for (probe, size) in probes {
             self.push_mtu_probe(id, probe, size);
         }
     }

@@ -9,7 +9,7 @@ use crate::crypto::replay::ReplayWindow;
 use crate::crypto::v2::PacketCounter;
 use crate::id::{LinkIndex, PacketNumber, PathId};
 use crate::path::flight::Flight;
-use crate::path::mtu::MtuDiscovery;
+use crate::path::mtu::{self, MtuDiscovery};
 use crate::path::pacer::Pacer;
 use crate::path::rate::RateController;
 use crate::path::receipt::{Receipt, report_interval};
@@ -267,6 +267,12 @@ impl Path {
     /// The largest IP packet or frame that fits.
     pub(crate) fn max_packet(&self) -> usize {
         usize::from(self.mtu.size()).saturating_sub(DATA_OVERHEAD)
+    }
+
+    /// Whether the oldest packet on its way is one that a path may be too small for.
+    pub(crate) fn has_large_outstanding(&self) -> bool {
+        let base = self.wire_len(usize::from(mtu::BASE));
+        self.flight.oldest_len().is_some_and(|len| usize::from(len) > base)
     }
 
     /// The smoothed round trip, or what it is taken to be.

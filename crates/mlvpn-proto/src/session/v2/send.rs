@@ -2,7 +2,7 @@
 
 use super::control::Control;
 use super::path::{Path, PathState};
-use super::upload::Taken;
+use super::upload::{Refused, Taken};
 use super::{Session, Shared};
 use crate::epochs::Epoch;
 use crate::id::{LinkIndex, PacketNumber, PathId};
@@ -36,6 +36,11 @@ impl Session {
         let path = self.paths().find(is_bound).map(|path| path.id);
         self.upload.push(bytes, path, now);
         self.upload.collect_dropped(shared);
+    }
+
+    /// Packets that fitted when they were taken and fit no path now: their senders are to be told `[Z5]`.
+    pub(crate) fn take_refused(&mut self) -> Vec<Refused> {
+        self.upload.take_refused()
     }
 
     /// Writes the next batch into `out`; none when there is nothing that may be sent now.
@@ -216,7 +221,14 @@ impl Session {
         if self.upload.recovery.poll_timeout().is_some_and(|at| at <= now) {
             let mut freed = Vec::new();
             self.upload.recovery.handle_timeout(now, &mut freed);
-            freed.into_iter().for_each(|bytes| shared.pool.give(bytes));
+            let largest = self.largest_packet().map_or(usize::MAX, usize::from);
+            for bytes in freed {
+                if bytes.len() > largest {
+                    self.upload.refuse(bytes, true, shared);
+                } else {
+                    shared.pool.give(bytes);
+                }
+            }
         }
     }
 }

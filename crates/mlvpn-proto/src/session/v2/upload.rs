@@ -14,6 +14,9 @@ use crate::time::Instant;
 use crate::transmit::TransmitBuf;
 use crate::wire::v2::{DATA_OVERHEAD, Lane, SendTime, Transit};
 
+/// Packets whose senders are to be told that they are too big: more are not told within a second anyway.
+const MAX_REFUSED: usize = 100;
+
 /// What waits to be sent, and how it is given to the paths.
 #[derive(Debug)]
 pub(super) struct Upload {
@@ -36,6 +39,15 @@ pub(super) struct Upload {
     transit: Option<(Transit, i64)>,
     /// Packets that CoDel marked.
     marked: u64,
+    refused: Vec<Refused>,
+}
+
+/// A packet that fitted when it was taken, and fits no path now.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    pub(crate) packet: Vec<u8>,
+    /// It may have arrived for all that: it is not to be sent in pieces.
+    pub(crate) was_sent: bool,
 }
 
 impl Upload {
@@ -53,6 +65,7 @@ impl Upload {
             cursor: 0,
             transit: None,
             marked: 0,
+            refused: Vec::new(),
         }
     }
 
@@ -155,14 +168,28 @@ impl Upload {
             self.collect_dropped(shared);
             match popped {
                 Some(popped) if too_big => {
-                    shared.drops.count(DropReason::TooBig);
-                    shared.pool.give(popped.packet);
+                    self.refuse(popped.packet, false, shared);
                 }
                 Some(popped) => return Taken::Packet(self.number(popped, now)),
                 None if is_full => return Taken::Full,
                 None => return Taken::Nothing,
             }
         }
+    }
+
+    /// Keeps a packet that fits no path for its sender to be told, unless many wait for that.
+    pub(super) fn refuse(&mut self, packet: Vec<u8>, was_sent: bool, shared: &mut Shared<'_>) {
+        if self.refused.len() < MAX_REFUSED {
+            self.refused.push(Refused { packet, was_sent });
+        } else {
+            shared.drops.count(DropReason::TooBig);
+            shared.pool.give(packet);
+        }
+    }
+
+    /// What was refused since this was asked last.
+    pub(super) fn take_refused(&mut self) -> Vec<Refused> {
+        std::mem::take(&mut self.refused)
     }
 
     /// Counts what the queues dropped and marked, and takes the buffers back.

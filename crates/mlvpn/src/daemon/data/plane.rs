@@ -227,6 +227,8 @@ impl DataPlane {
             let progress = socket.send(self.out.bytes(), transmit.segment_size, transmit.to);
             self.after_send(link, progress, now);
         }
+        // What turned out to fit no path is refused while it is sent.
+        self.write_tun();
         self.forward_events();
     }
 
