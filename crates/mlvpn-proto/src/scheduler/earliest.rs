@@ -82,6 +82,13 @@ pub struct PathView {
 }
 
 impl PathView {
+    /// What repairs add to the delay of a flow whose order is kept: all of one's time, as soon as there is a
+    /// loss in each of the path's round trips.
+    fn repairs(&self, fastest_rtt: f64) -> f64 {
+        let in_flight = self.rate * self.rtt / 1e6 / FULL_PACKET as f64;
+        (self.loss * in_flight).min(1.0) * (fastest_rtt + REPAIR_MICROS)
+    }
+
     /// When `bytes` arrive that are sent on it next, on the path's own clock.
     fn arrival(&self, bytes: f64, fastest_rtt: f64) -> f64 {
         let queue = if self.is_full { self.rtt / 2.0 } else { 0.0 };
@@ -301,7 +308,7 @@ impl Plan {
         }
         let lanes = f64::from(pinned[first.id.slot()].max(1));
         let wait = 1e6 * lane.bytes as f64 * lanes / first.rate;
-        if wait < own.delay - first.delay + own.deviation {
+        if wait < own.delay - first.delay + own.deviation + own.repairs(first.rtt) {
             self.helped_since = None;
             return Choice::Wait;
         }
