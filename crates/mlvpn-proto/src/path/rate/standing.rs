@@ -15,6 +15,8 @@ const RECENT: (Duration, Duration) = (Duration::from_millis(15), Duration::from_
 /// Where delays wander their mean over this time counts instead. The lowest of many is then as far from
 /// the mean as chance had it, and that is not a queue.
 pub(super) const MEAN_SPAN: Duration = Duration::from_millis(300);
+/// One in 5 ms for 1.3 s.
+const MAX_VALUES: usize = 256;
 /// The mean of no fewer reports counts.
 const MEAN_REPORTS: usize = 4;
 /// Most of the delay above the base that is accepted as somebody else's.
@@ -64,7 +66,7 @@ struct Baseline {
     lowest_in_look: Option<i64>,
 }
 
-/// What was sent until the largest packet of a report, and when that was, on our clock.
+/// Bytes that had arrived with the largest packet of a report, and when that was sent, on our clock.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sent {
     pub(super) bytes: u64,
@@ -246,10 +248,11 @@ impl Baseline {
     }
 }
 
-/// Adds a value to those of the last `span`.
+/// Adds a value to those of the last `span`, of which a peer that reports without a pause makes no more
+/// than [`MAX_VALUES`].
 fn keep_within(values: &mut VecDeque<(Instant, i64)>, value: i64, span: Duration, now: Instant) {
     values.push_back((now, value));
-    while values.len() > 1 && values[0].0 + span < now {
+    while values.len() > MAX_VALUES || values.len() > 1 && values[0].0 + span < now {
         values.pop_front();
     }
 }
@@ -263,7 +266,7 @@ impl Blocks {
         }
         if let (Some(sent), Some(before)) = (sent, sent_before) {
             // A queue takes in what is sent and gives out a packet in each packet's time.
-            let carried = (sent.bytes - before.bytes) as f64 / FULL_PACKET;
+            let carried = sent.bytes.saturating_sub(before.bytes) as f64 / FULL_PACKET;
             let takes = carried * packet_time.as_micros() as f64;
             let growth = takes - sent.at.saturating_since(before.at).as_micros() as f64;
             if let Some(before) = self.before {
