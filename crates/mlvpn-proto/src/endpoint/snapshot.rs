@@ -29,8 +29,8 @@ impl Endpoint {
                 (Some(at), None) if self.sessions.is_empty() => {
                     links[at].is_asking |= self.is_asking();
                 }
-                (Some(at), _) => links[at] = self.link_stats(index, link, path),
-                (None, _) => links.push(self.link_stats(index, link, path)),
+                (Some(at), _) => links[at] = self.link_stats(index, link, path, now),
+                (None, _) => links.push(self.link_stats(index, link, path, now)),
             }
         }
         links.retain(|stats| self.links.get(stats.link).is_some());
@@ -66,7 +66,13 @@ impl Endpoint {
         paths.max_by_key(|path| (path.is_usable(), path.times.received))
     }
 
-    fn link_stats(&self, index: LinkIndex, link: &Link, path: Option<&Path>) -> LinkStats {
+    fn link_stats(
+        &self,
+        index: LinkIndex,
+        link: &Link,
+        path: Option<&Path>,
+        now: Instant,
+    ) -> LinkStats {
         let counters = path.map(|path| path.counters).unwrap_or_default();
         let rtt = path.map(|path| path.rtt).unwrap_or_default();
         LinkStats {
@@ -87,14 +93,14 @@ impl Endpoint {
             received: counters.received,
             srtt: rtt.estimator.smoothed(),
             rttvar: rtt.estimator.variation(),
-            loss_percent: path.map_or(0, |path| (path.loss.share() * 100.0) as u8),
+            loss_percent: path.map_or(0, |path| (path.loss.share(now) * 100.0) as u8),
             delay_behind_fastest_ms: path.and_then(|path| self.behind_fastest_ms(path)),
             disconnects: link.disconnects,
             last_received: path.and_then(|path| path.times.received),
             weight: link.config.weight,
             timeout: link.config.timeout,
             fallback_only: link.config.fallback_only,
-            path: path.map(Path::stats),
+            path: path.map(|path| path.stats(now)),
         }
     }
 

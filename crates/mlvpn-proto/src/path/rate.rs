@@ -245,7 +245,7 @@ impl RateController {
         let told = rtt + self.measured.feedback_interval().as_secs_f64();
         let time = match self.state {
             // What is sent in that time at a rate that doubles every round trip.
-            State::Startup => (1.0 - (-told / rtt).exp2()) / LN_2 * rtt,
+            _ if self.startup.is_some() => (1.0 - (-told / rtt).exp2()) / LN_2 * rtt,
             State::Drain => told + self.target().as_secs_f64(),
             _ => told + self.threshold().as_secs_f64(),
         };
@@ -441,11 +441,11 @@ impl RateController {
         } else {
             State::Cruise
         };
-        // Where delays wander a queue between target and threshold is as likely as none.
-        let is_doubtful = self.wanders_far() && self.state != State::Drain;
-        if queue < target {
+        // Where delays vary a queue between target and threshold is as likely as none.
+        let is_doubtful = self.is_noisy() && self.state != State::Drain;
+        if queue < target || is_doubtful {
             self.grow(step, now);
-        } else if !is_doubtful {
+        } else {
             self.adopt_delivery(step);
         }
         if queue > target * 3 / 2 {
@@ -472,7 +472,8 @@ impl RateController {
         let Some(delivered) = self.delivered(since) else { return };
         let forgotten = step.as_secs_f64() / PROVEN_FOR.as_secs_f64();
         self.proven = (self.proven * (1.0 - forgotten)).max(delivered);
-        if !self.measured.queue.wanders() {
+        if !self.measured.queue.wanders() && self.measured.queue.jitter() < startup::NOTABLE_JITTER
+        {
             return;
         }
         let share = self.measured.share(since, self.packet_time()).unwrap_or(1.0);
@@ -495,10 +496,10 @@ impl RateController {
         }
         let round = self.round();
         let rounds = step.as_secs_f64() / round.as_secs_f64();
-        if self.overload.standing_since.is_some() && !self.wanders_far() {
+        if self.overload.standing_since.is_some() && !self.is_noisy() {
             let grown = self.growth.per_round * (rounds / 4.0).exp2();
             self.growth = Growth { per_round: grown.min(GROWTH_IN_HOLD), free_since: None };
-        } else if self.measured.queue.own_latest() >= Some(self.target()) {
+        } else if !self.is_noisy() && self.measured.queue.own_latest() >= Some(self.target()) {
             return;
         } else if now >= *self.growth.free_since.get_or_insert(now) + round {
             self.growth.per_round = (self.growth.per_round * rounds.exp2()).min(GROWTH.1);
@@ -507,6 +508,11 @@ impl RateController {
         let delivered = self.delivered(Instant::ZERO).unwrap_or(self.estimate);
         let most = self.measured.loss.before_usual(delivered) * MOST_OVER_DELIVERY;
         self.estimate = grown.min(most).max(self.estimate);
+    }
+
+    /// Whether delays vary so much that a queue of some ms is not told from none.
+    fn is_noisy(&self) -> bool {
+        self.wanders_far() || self.measured.queue.jitter() >= startup::NOTABLE_JITTER
     }
 
     /// Whether delays wander so far that the queue wanted is not told from none.
@@ -612,11 +618,13 @@ impl RateController {
     fn threshold(&self) -> Duration {
         let is_short = self.measured.unloaded_rtt() < SHORT_RTT;
         let least = if is_short { LEAST_THRESHOLD.0 } else { LEAST_THRESHOLD.1 };
-        least.max(self.target() * 2)
+        let jitter = self.measured.queue.jitter();
+        let noise = if self.is_noisy() { jitter * startup::MOST_JITTERS } else { Duration::ZERO };
+        least.max(self.target() * 2).max(noise)
     }
 
     fn packet_time(&self) -> Duration {
-        Duration::from_secs_f64(FULL_PACKET / self.estimate.max(RATES.0))
+        Duration::from_secs_f64(FULL_PACKET / self.estimate.max(self.proven).max(RATES.0))
     }
 
     /// The delay of the control loop: from a change of the rate until its effect is known.

@@ -54,15 +54,17 @@ impl Codel {
             self.is_signalling = false;
             return false;
         }
+        // What a signal does to the sender shows at the head of the queue when all that waits now has gone.
+        let loop_time = params.interval + sojourn;
         if !self.is_signalling {
-            self.begin(params, now);
+            self.begin(loop_time, now);
             return true;
         }
         if now < self.next {
             return false;
         }
         self.count = self.count.saturating_add(1);
-        self.next += spacing(params, self.count);
+        self.next += spacing(loop_time, self.count);
         true
     }
 
@@ -82,21 +84,21 @@ impl Codel {
     }
 
     /// Gives the first of a series of signals: when the last series ended lately, near the rate that it had.
-    fn begin(&mut self, params: CodelParams, now: Instant) {
+    fn begin(&mut self, loop_time: Duration, now: Instant) {
         let added = self.count - self.initial_count;
         let is_recent =
-            now.saturating_since(self.next) < params.interval.saturating_mul(MEMORY_INTERVALS);
+            now.saturating_since(self.next) < loop_time.saturating_mul(MEMORY_INTERVALS);
         self.is_signalling = true;
         self.count = if added > 1 && is_recent { added } else { 1 };
         self.initial_count = self.count;
-        self.next = now + spacing(params, self.count);
+        self.next = now + spacing(loop_time, self.count);
     }
 }
 
 /// The time from a signal to the next. It shrinks with the root of their number: as TCP's throughput goes with the
 /// inverse root of its loss rate, it falls about linearly with time (RFC 8289 section 5.6).
-fn spacing(params: CodelParams, count: u32) -> Duration {
-    let micros = params.interval.as_micros() as f64 / f64::from(count.max(1)).sqrt();
+fn spacing(loop_time: Duration, count: u32) -> Duration {
+    let micros = loop_time.as_micros() as f64 / f64::from(count.max(1)).sqrt();
     Duration::from_micros(micros as u64)
 }
 
@@ -121,9 +123,9 @@ mod tests {
     #[test]
     fn signals_come_closer_with_the_root_of_their_number() {
         let mut codel = Codel::default();
-        // 100, then 100 ms / sqrt(1, 2, 3, 4, ...) later each.
+        // 100, then 120 ms / sqrt(1, 2, 3, 4, ...) later each.
         let times = signals(&mut codel, 0..500, ms(20));
-        assert_eq!(times, [100, 200, 271, 329, 379, 424, 464]);
+        assert_eq!(times, [100, 220, 305, 375, 435, 488]);
     }
 
     #[test]
@@ -144,12 +146,12 @@ mod tests {
     #[test]
     fn a_queue_that_stands_again_soon_is_signalled_at_the_former_rate() {
         let mut codel = Codel::default();
-        assert_eq!(signals(&mut codel, 0..500, ms(20)).len(), 7);
+        assert_eq!(signals(&mut codel, 0..500, ms(20)).len(), 6);
         assert!(signals(&mut codel, 500..600, ms(1)).is_empty());
-        // Six were added to the first one: the second follows 100 / sqrt(6) ms later.
-        assert_eq!(signals(&mut codel, 600..745, ms(20)), [700, 741]);
+        // Five were added to the first one: the second follows 120 / sqrt(5) ms later.
+        assert_eq!(signals(&mut codel, 600..760, ms(20)), [700, 754]);
         // 16 intervals after the last was due, nothing is remembered.
-        assert!(signals(&mut codel, 745..2_500, ms(1)).is_empty());
-        assert_eq!(signals(&mut codel, 2_500..2_750, ms(20)), [2_600, 2_700]);
+        assert!(signals(&mut codel, 760..3_000, ms(1)).is_empty());
+        assert_eq!(signals(&mut codel, 3_000..3_250, ms(20)), [3_100, 3_220]);
     }
 }

@@ -18,9 +18,8 @@ use crate::wire::v2::Lane;
 const STRIPE_AFTER: Duration = Duration::from_millis(5);
 /// Paths further than this behind the fastest do not take part in striping.
 const MAX_SPREAD_MICROS: f64 = 150_000.0;
-/// Nor do those with less than this share of all paths' rate, or more loss than that.
+/// Nor do those with less than this share of all paths' rate.
 const MIN_RATE_SHARE: f64 = 0.005;
-const MAX_LOSS: f64 = 0.10;
 /// A sparse lane changes its path only for a gain of more than this much and this share.
 const STICKY_MICROS: f64 = 2_000.0;
 const STICKY_SHARE: f64 = 0.20;
@@ -69,6 +68,8 @@ pub struct PathView {
     pub deviation: f64,
     /// Share of packets that are lost, 0 to 1.
     pub loss: f64,
+    /// Whether it has lost so much for a while that nothing is striped over it.
+    pub is_lossy: bool,
     /// Smoothed round trip.
     pub rtt: f64,
     /// The largest packet that fits.
@@ -399,7 +400,7 @@ impl StripeSet {
     fn has(&self, view: &PathView) -> bool {
         view.delay - self.fastest <= MAX_SPREAD_MICROS
             && (view.is_untested || view.rate >= MIN_RATE_SHARE * self.rate)
-            && view.loss <= MAX_LOSS
+            && !view.is_lossy
     }
 }
 
@@ -411,12 +412,13 @@ pub fn codel_of_one(path: &PathView) -> CodelParams {
 
 /// What CoDel allows a lane that goes over these paths.
 fn codel<'a>(paths: impl Iterator<Item = &'a PathView>, len: usize) -> CodelParams {
-    let (rtt, rate) =
-        paths.fold((0.0f64, 0.0), |(rtt, rate), view| (rtt.max(view.rtt), rate + view.rate));
+    let (rtt, rate, is_untested) = paths.fold((0.0f64, 0.0, false), |(rtt, rate, any), view| {
+        (rtt.max(view.rtt), rate + view.rate, any || view.is_untested)
+    });
     let packets = Duration::from_secs_f64(1.5 * len as f64 / rate.max(1.0));
     let round = Duration::from_micros(rtt as u64);
-    CodelParams {
-        target: round.mul_f64(TARGET_SHARE).max(LEAST_TARGET).max(packets),
-        interval: round.max(LEAST_INTERVAL),
-    }
+    let interval = round.max(LEAST_INTERVAL);
+    // A sender that is told to slow down before the paths have shown what they carry never fills them.
+    let target = if is_untested { interval } else { round.mul_f64(TARGET_SHARE) };
+    CodelParams { target: target.max(LEAST_TARGET).max(packets), interval }
 }

@@ -11,6 +11,8 @@ pub(super) const ASSUMED_RTT: Duration = Duration::from_millis(50);
 /// three packets.
 const RATE_SPAN: Duration = Duration::from_millis(100);
 const LEAST_RATE_SPAN: Duration = Duration::from_millis(25);
+/// And this many times the jitter, which then makes a tenth of it.
+const RATE_JITTERS: u32 = 12;
 /// A rate is measured over at least the time of so many packets.
 const SPAN_PACKETS: u32 = 8;
 /// The control loop is not slower than this for the sake of seeing several packets.
@@ -115,7 +117,8 @@ impl Measured {
         packet_time: Duration,
     ) -> Option<f64> {
         // What wanders makes a rate of a short time a matter of chance.
-        let wandered = if self.queue.wanders() { span / 2 } else { Duration::ZERO };
+        let wandered =
+            if self.queue.wanders() { span / 2 } else { self.queue.jitter() * RATE_JITTERS };
         let least = LEAST_RATE_SPAN.max(packet_time * 3).max(wandered).min(span);
         self.delivery.rate(span, since, least)
     }

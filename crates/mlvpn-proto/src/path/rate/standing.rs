@@ -36,6 +36,10 @@ const CERTAIN_WANDERS: u32 = 7;
 const WANDERS_MICROS: (f64, f64) = (400.0, 200.0);
 /// Gain of the jitter's average.
 const JITTER_GAIN: f64 = 1.0 / 16.0;
+/// Reports that come closer together, as gaps cause them, tell of one moment.
+const JITTER_SPACING: Duration = Duration::from_millis(8);
+/// So many values without any are taken to have come before the first.
+const FIRST_JITTERS: u32 = 3;
 
 /// The queue that stands in the network.
 ///
@@ -50,6 +54,11 @@ pub(super) struct StandingQueue {
     /// The two delays before the latest.
     history: [Option<i64>; 2],
     jitter: f64,
+    /// When it was looked at last, and the delay in the latest report.
+    jitter_at: Instant,
+    newest: Option<i64>,
+    /// Values that it is the average of.
+    jitters: u32,
     blocks: Blocks,
     wanders: bool,
 }
@@ -96,7 +105,7 @@ impl StandingQueue {
         packet_time: Duration,
         now: Instant,
     ) {
-        self.on_jitter(transit);
+        self.on_jitter(transit, now);
         let span = self.recent_span(packet_time);
         keep_within(&mut self.recent, transit, span, now);
         let lowest = self.recent.iter().map(|&(_, transit)| transit).min();
@@ -131,11 +140,7 @@ impl StandingQueue {
 
     /// What [`Self::own`] was in the latest report alone: sooner, and with the jitter in it.
     pub(super) fn own_latest(&self) -> Option<Duration> {
-        if self.wanders {
-            self.own()
-        } else {
-            Some(micros(self.history[1]? - self.lows.accepted()?))
-        }
+        if self.wanders { self.own() } else { Some(micros(self.newest? - self.lows.accepted()?)) }
     }
 
     /// The part of the delay that varies from report to report, without what merely rises or falls.
@@ -191,10 +196,17 @@ impl StandingQueue {
 
     /// The mean distance of a delay from the middle of its neighbours, which a queue that grows
     /// steadily leaves at 0.
-    fn on_jitter(&mut self, transit: i64) {
+    fn on_jitter(&mut self, transit: i64, now: Instant) {
+        self.newest = Some(transit);
+        if self.history[1].is_some() && now < self.jitter_at + JITTER_SPACING {
+            return;
+        }
+        self.jitter_at = now;
         if let [Some(first), Some(middle)] = self.history {
             let distance = (middle * 2 - first - transit).abs() as f64 / 2.0;
-            self.jitter += (distance.min(40_000.0) - self.jitter) * JITTER_GAIN;
+            self.jitters = (self.jitters + 1).min((1.0 / JITTER_GAIN) as u32);
+            let gain = JITTER_GAIN.max(1.0 / f64::from(self.jitters + FIRST_JITTERS));
+            self.jitter += (distance.min(40_000.0) - self.jitter) * gain;
         }
         self.history = [self.history[1], Some(transit)];
     }

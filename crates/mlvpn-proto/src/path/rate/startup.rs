@@ -13,6 +13,8 @@ const REPORTS_OVER: u32 = 2;
 /// looks the same for the round over which that is measured, and no longer.
 pub(super) const NOTABLE_JITTER: Duration = Duration::from_millis(1);
 const ARRIVES_WHOLE: f64 = 0.75;
+/// So many times the jitter no illusion is: the delay is the lowest of all at one time and high at the other.
+pub(super) const MOST_JITTERS: u32 = 8;
 
 /// The end of STARTUP: a queue, or what arrives does not grow any more.
 #[derive(Clone, Copy, Debug, Default)]
@@ -40,7 +42,8 @@ impl Startup {
         if share.is_none_or(|share| share > ARRIVES_WHOLE) {
             self.whole_at = now;
         }
-        let is_illusion = jitter >= NOTABLE_JITTER && now < self.whole_at + round * 3 / 2;
+        let is_possible = jitter >= NOTABLE_JITTER && queue < jitter * MOST_JITTERS;
+        let is_illusion = is_possible && now < self.whole_at + round * 3 / 2;
         if is_illusion { Duration::ZERO } else { queue }
     }
 
@@ -95,11 +98,13 @@ mod tests {
         let mut startup = Startup::default();
         let mut queue = |ms: u64, share| {
             let at = Instant::from_millis(100 + ms);
-            startup.certain_queue(MS * 25, MS * 3, Some(share), MS * 50, at)
+            startup.certain_queue(MS * 23, MS * 3, Some(share), MS * 50, at)
         };
         let seen = [(0, 1.0), (10, 0.7), (20, 0.8), (30, 0.6), (94, 0.6), (95, 0.6)];
         let certain = seen.map(|(ms, share)| queue(ms, share) > Duration::ZERO);
         assert_eq!(certain, [false, false, false, false, false, true]);
+        let far = startup.certain_queue(MS * 24, MS * 3, Some(1.0), MS * 50, Instant::ZERO);
+        assert_eq!(far, MS * 24, "more than it varies by");
         let calm =
             startup.certain_queue(MS * 25, Duration::ZERO, Some(1.0), MS * 50, Instant::ZERO);
         assert_eq!(calm, MS * 25);

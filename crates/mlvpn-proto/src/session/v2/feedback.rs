@@ -87,11 +87,11 @@ impl Session {
     }
 
     /// How long the receiver's counterpart of this end takes to repair a loss towards us is about what
-    /// we take: the paths are the same.
+    /// we take: the paths are the same. What the fastest path loses is repaired over a slower one.
     fn update_repair_time(&mut self) {
         let up = || self.paths().filter(|path| path.is_up());
-        let fastest = up().map(|path| path.srtt() + path.rtt_deviation()).min();
-        self.order.set_repair_time(fastest.map(|time| time + Duration::from_millis(5)));
+        let slowest = up().map(|path| path.srtt() + path.rtt_deviation()).max();
+        self.order.set_repair_time(slowest.map(|time| time + Duration::from_millis(5)));
     }
 }
 
@@ -111,7 +111,7 @@ impl Path {
         for packet in &outcome.acked {
             self.mtu.on_arrived(payload(packet.len), packet.sent_at);
         }
-        self.loss.on_packets(outcome.acked.len(), lost as usize);
+        self.loss.on_packets(outcome.acked.len(), lost as usize, now);
         lost
     }
 
@@ -125,7 +125,7 @@ impl Path {
         now: Instant,
     ) {
         if let Some(transit) = transit {
-            self.demand.on_transit(transit);
+            self.demand.on_transit(transit, now);
         }
         let since = self.demand.reported_sent_at;
         let was_busy = since.is_some_and(|since| self.demand.idle_at < since);

@@ -229,14 +229,14 @@ impl Path {
         self.has_been_up
     }
 
-    pub(crate) fn stats(&self) -> PathStats {
+    pub(crate) fn stats(&self, now: Instant) -> PathStats {
         PathStats {
             id: self.id,
             capacity: self.rate.capacity(),
             rate_state: self.rate.state(),
             queue_delay: self.rate.queue_delay(),
             min_rtt: self.rtt.min(),
-            loss: self.loss.share(),
+            loss: self.loss.share(now),
             in_flight: self.flight.bytes(),
             resent: self.counters.resent,
             mtu: self.mtu.size(),

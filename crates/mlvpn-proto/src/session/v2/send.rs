@@ -242,9 +242,11 @@ impl Path {
             id: self.id,
             opens_in: opens_at.saturating_since(now).as_micros() as f64,
             rate: (self.rate.capacity() as f64).max(1.0),
-            delay: transit.map_or(rtt / 2.0, |transit| transit.mean),
+            delay: transit
+                .map_or(rtt / 2.0, |transit| transit.drained(self.rate.queue_delay(), now)),
             deviation: transit.map_or(0.0, |transit| transit.deviation),
-            loss: self.loss.share(),
+            loss: self.loss.share(now),
+            is_lossy: self.loss.is_heavy(now),
             rtt,
             max_packet: self.max_packet(),
             is_full: self.is_full(),

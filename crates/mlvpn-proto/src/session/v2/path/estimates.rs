@@ -43,22 +43,43 @@ impl RttTracker {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct LossShare {
     share: f64,
+    at: Instant,
+    /// Since when it has been more than [`HEAVY_LOSS`].
+    heavy_since: Option<Instant>,
 }
+
+/// A path that loses more than this for so long is of little use. A queue that overflowed is over sooner.
+const HEAVY_LOSS: f64 = 0.10;
+const HEAVY_FOR: Duration = Duration::from_secs(1);
+/// Half of what is known of a path that nothing is sent on is forgotten in this time: else it would never
+/// be tried again.
+const LOSS_HALVES_IN: Duration = Duration::from_secs(4);
 
 impl LossShare {
     /// So many packets turned out to have arrived, and to be lost.
-    pub(crate) fn on_packets(&mut self, arrived: usize, lost: usize) {
+    pub(crate) fn on_packets(&mut self, arrived: usize, lost: usize, now: Instant) {
         const MEMORY: f64 = 200.0;
         let all = (arrived + lost) as f64;
         if all > 0.0 {
             let weight = all / (all + MEMORY);
-            self.share += (lost as f64 / all - self.share) * weight;
+            let before = self.share(now);
+            self.share = before + (lost as f64 / all - before) * weight;
+            self.at = now;
+            let is_heavy = self.share > HEAVY_LOSS;
+            self.heavy_since = is_heavy.then(|| self.heavy_since.unwrap_or(now));
         }
     }
 
     /// 0 to 1.
-    pub(crate) fn share(&self) -> f64 {
-        self.share
+    pub(crate) fn share(&self, now: Instant) -> f64 {
+        let idle = now.saturating_since(self.at).as_secs_f64();
+        self.share * (-idle / LOSS_HALVES_IN.as_secs_f64()).exp2()
+    }
+
+    /// Whether so much has been lost for a while that nothing in order should go over the path.
+    pub(crate) fn is_heavy(&self, now: Instant) -> bool {
+        let lasts = |since| now.saturating_since(since) >= HEAVY_FOR;
+        self.share(now) > HEAVY_LOSS && self.heavy_since.is_some_and(lasts)
     }
 }
 
@@ -101,14 +122,15 @@ impl Demand {
     }
 
     /// The peer told of a one-way delay.
-    pub(crate) fn on_transit(&mut self, micros: i64) {
+    pub(crate) fn on_transit(&mut self, micros: i64, now: Instant) {
         const GAIN: f64 = 1.0 / 8.0;
         let sample = micros as f64;
         self.transit = Some(match self.transit {
-            None => TransitEstimate { mean: sample, deviation: 0.0 },
-            Some(TransitEstimate { mean, deviation }) => TransitEstimate {
+            None => TransitEstimate { mean: sample, deviation: 0.0, at: now },
+            Some(TransitEstimate { mean, deviation, .. }) => TransitEstimate {
                 mean: mean + (sample - mean) * GAIN,
                 deviation: deviation + ((sample - mean).abs() - deviation) * GAIN,
+                at: now,
             },
         });
     }
@@ -119,4 +141,13 @@ impl Demand {
 pub(crate) struct TransitEstimate {
     pub(crate) mean: f64,
     pub(crate) deviation: f64,
+    at: Instant,
+}
+
+impl TransitEstimate {
+    /// The delay now, in µs. A queue of which nothing was heard since has become shorter by that time: a
+    /// path that was left because of it would else never be tried again.
+    pub(crate) fn drained(&self, queue: Duration, now: Instant) -> f64 {
+        self.mean - queue.min(now.saturating_since(self.at)).as_micros() as f64
+    }
 }
