@@ -45,6 +45,10 @@ enum Subject {
     /// Needs root. Builds the release profile, and runs both ends with their default configuration
     /// between two network namespaces, which are removed afterwards. A scenario takes four minutes.
     Bond(bond::Options),
+    /// One flow over two bonded links, as it goes: the sender's window beside the state of each link
+    ///
+    /// Needs root and `ss`. Builds the release profile.
+    Trace(bond::trace::Options),
     /// A session beside a flood of handshakes that are worth nothing
     ///
     /// Needs root. Builds the release profile, and runs both ends with their default configuration
@@ -82,6 +86,7 @@ pub(crate) fn run(root: &Path, arguments: &[&str]) -> Result<()> {
     match Cli::parse_from(std::iter::once(&"bench").chain(arguments)).subject {
         Subject::Tunnel(options) => run_tunnel(&options, root, arguments),
         Subject::Bond(options) => bond::run(&options, root, arguments),
+        Subject::Trace(options) => bond::trace::run(&options, root, arguments),
         Subject::Flood(options) => flood::run(&options, root, arguments),
     }
 }

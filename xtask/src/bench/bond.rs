@@ -3,6 +3,7 @@
 pub(super) mod measure;
 mod scenario;
 mod table;
+pub(super) mod trace;
 pub(super) mod tunnel;
 
 use std::path::{Path, PathBuf};

@@ -126,7 +126,8 @@ impl Bench<'_> {
         tunnel.check().and(outcome).map_err(|error| tunnel.explain(&error))
     }
 
-    fn plan(&self, direction: Direction, duration: Duration) -> Transfer {
+    /// A transfer of one flow.
+    pub(super) fn plan(&self, direction: Direction, duration: Duration) -> Transfer {
         let (client, server) = (self.lab.client(), self.lab.server());
         let transfer = match direction {
             Direction::Down => Transfer::download(client, server, SERVER),

@@ -87,6 +87,15 @@ impl Tunnel {
         self.server()?.status().context("the server does not tell its status")
     }
 
+    /// What the client says about itself.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub(in crate::bench) fn client_status(&self) -> Result<Value> {
+        let client = self.ends.last().context("the client was not started")?;
+        client.status().context("the client does not tell its status")
+    }
+
     /// The server's process; its children belong to it.
     ///
     /// # Errors
