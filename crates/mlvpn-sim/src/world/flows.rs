@@ -6,6 +6,7 @@ use mlvpn_proto::time::Instant;
 
 use super::{Endpoint, World};
 use crate::packet::Side;
+use crate::tcp::CongestionControl;
 use crate::traffic::{FlowId, Requests, TcpFlow, Traffic, UdpFlow, UdpReport};
 
 const BULK_PORT: u16 = 80;
@@ -24,9 +25,14 @@ impl<E: Endpoint> World<E> {
 
     /// Starts a TCP transfer of `bytes` from `from`.
     pub fn transfer(&mut self, from: Side, bytes: u64) -> FlowId {
+        self.transfer_with(CongestionControl::Cubic, from, bytes)
+    }
+
+    /// Starts a TCP transfer of `bytes` from `from` whose sender is governed by `control`.
+    pub fn transfer_with(&mut self, control: CongestionControl, from: Side, bytes: u64) -> FlowId {
         let id = self.next_flow();
         let address = id.address(from, BULK_PORT);
-        let flow = TcpFlow::new(from, address, self.inner_mtu, bytes);
+        let flow = TcpFlow::new(from, address, self.inner_mtu, bytes).with_control(control);
         self.traffic.push(Traffic::Tcp(Box::new(flow)));
         id
     }
