@@ -48,6 +48,12 @@ impl TcpFlow {
         self.wanted = self.wanted.saturating_add(bytes);
     }
 
+    /// Bytes to send in all.
+    #[must_use]
+    pub fn wanted(&self) -> u64 {
+        self.wanted
+    }
+
     /// What the receiving application has, over time.
     #[must_use]
     pub fn progress(&self) -> &Progress {
