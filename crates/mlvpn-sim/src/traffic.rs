@@ -6,7 +6,7 @@ mod tcp;
 mod udp;
 
 pub use progress::Progress;
-pub use requests::Requests;
+pub use requests::{Habit, Requests};
 pub use tcp::TcpFlow;
 pub use udp::{UdpFlow, UdpReport};
 

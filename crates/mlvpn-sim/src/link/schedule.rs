@@ -70,6 +70,28 @@ impl Schedule {
         Self { changes: changes.into() }
     }
 
+    /// The mean rate of `direction` between two times since the start, in bits per second; it is `rate`
+    /// at first. Cuts do not count, nor what is unlimited.
+    #[must_use]
+    pub fn mean_rate(&self, rate: u64, direction: Direction, from: Duration, to: Duration) -> f64 {
+        let (mut rate, mut since, mut bits) = (rate, from, 0.0);
+        let mut pass = |rate: u64, since: Duration, until: Duration| {
+            bits += rate as f64 * until.saturating_sub(since).as_secs_f64();
+        };
+        for &(at, change) in self.changes.iter().take_while(|&&(at, _)| at < to) {
+            let new = match change {
+                Change::Rate(way, new) if way == direction => new,
+                Change::Spec(way, spec) if way == direction => spec.rate,
+                _ => continue,
+            };
+            pass(rate, since, at);
+            since = since.max(at);
+            rate = new.unwrap_or(0);
+        }
+        pass(rate, since, to);
+        bits / to.saturating_sub(from).as_secs_f64()
+    }
+
     /// When the next change is due, since the start.
     #[must_use]
     pub fn next_at(&self) -> Option<Duration> {

@@ -1,8 +1,12 @@
-//! CUBIC (RFC 9438) with slow start that ends when delay grows (HyStart, RFC 9406 section 4.2).
+//! CUBIC (RFC 9438) with slow start that ends before the first loss.
+
+mod hystart;
 
 use core::time::Duration;
 
 use mlvpn_proto::time::Instant;
+
+use hystart::HyStart;
 
 /// RFC 9438 section 5: segments per cubic second.
 const C: f64 = 0.4;
@@ -13,6 +17,8 @@ const ALPHA: f64 = 3.0 * (1.0 - BETA) / (1.0 + BETA);
 /// RFC 6928.
 pub(super) const INITIAL_WINDOW: f64 = 10.0;
 const MIN_WINDOW: f64 = 2.0;
+/// Round trips are not looked at for so long after congestion avoidance began.
+const HYSTART_PAUSE: Duration = Duration::from_secs(1);
 
 /// The congestion window. All windows are in segments.
 ///
@@ -42,16 +48,8 @@ struct Epoch {
     reno: f64,
 }
 
-/// Detection of a growing delay, over rounds of one RTT.
-#[derive(Clone, Debug, Default)]
-struct HyStart {
-    round_end: u64,
-    samples: u32,
-    round_min: Option<Duration>,
-}
-
 /// A window to go back to when a reduction turns out to have been unnecessary.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Saved {
     window: f64,
     slow_start_threshold: f64,
@@ -92,12 +90,13 @@ impl Cubic {
         let last_max = self.last_max;
         let epoch = self.epoch.get_or_insert_with(|| Epoch {
             start: now,
-            k: ((last_max - window).max(0.0) / C).cbrt(),
+            k: cube_root((last_max - window).max(0.0) / C),
             origin: last_max.max(window),
             reno: window,
         });
         let t = (now.saturating_since(epoch.start) + rtt).as_secs_f64();
-        let target = epoch.origin + C * (t - epoch.k).powi(3);
+        let distance = t - epoch.k;
+        let target = epoch.origin + C * (distance * distance * distance);
         // RFC 9438 section 4.2: at most one and a half windows per RTT.
         let target = target.clamp(window, 1.5 * window);
         let alpha = if epoch.reno < self.before { ALPHA } else { 1.0 };
@@ -108,19 +107,15 @@ impl Cubic {
         self.gained = self.gained.fract();
     }
 
-    /// Looks at an RTT sample in slow start; `una` and `next` delimit the data in flight.
-    pub(super) fn on_rtt(&mut self, rtt: Duration, min_rtt: Duration, una: u64, next: u64) {
-        if !self.is_in_slow_start() || self.window < 16.0 {
+    /// Looks at an RTT sample; `una` and `next` delimit the data in flight.
+    pub(super) fn on_rtt(&mut self, rtt: Duration, una: u64, next: u64, now: Instant) {
+        let is_after_recovery = self.epoch.is_some_and(|epoch| now < epoch.start + HYSTART_PAUSE);
+        if is_after_recovery {
             return;
         }
-        if una >= self.hystart.round_end {
-            self.hystart = HyStart { round_end: next, ..HyStart::default() };
-        }
-        self.hystart.samples += 1;
-        let lowest = self.hystart.round_min.map_or(rtt, |lowest| lowest.min(rtt));
-        self.hystart.round_min = Some(lowest);
-        let margin = (min_rtt / 8).clamp(Duration::from_millis(4), Duration::from_millis(16));
-        if self.hystart.samples >= 8 && lowest > min_rtt + margin {
+        self.hystart.on_min_rtt(rtt);
+        if self.is_in_slow_start() && self.hystart.ends_slow_start(rtt, self.window, una, next, now)
+        {
             self.slow_start_threshold = self.window;
         }
     }
@@ -164,6 +159,23 @@ impl Cubic {
     pub(super) fn on_idle(&mut self) {
         self.window = self.window.min(INITIAL_WINDOW);
         self.epoch = None;
+    }
+}
+
+/// The cube root of `x`, which is not negative, by Newton's method: additions, multiplications and
+/// divisions only, so that every platform finds exactly the same.
+fn cube_root(x: f64) -> f64 {
+    if x <= 0.0 {
+        return 0.0;
+    }
+    let mut root = 1.0_f64.max(x);
+    loop {
+        let next = (2.0 * root + x / (root * root)) / 3.0;
+        // From above, it falls until it is as close as numbers are.
+        if next >= root {
+            return root;
+        }
+        root = next;
     }
 }
 
@@ -216,14 +228,24 @@ mod tests {
     #[test]
     fn a_growing_delay_ends_slow_start() {
         let mut cubic = Cubic { window: 100.0, ..Cubic::new() };
-        for _ in 0..8 {
-            cubic.on_rtt(Duration::from_millis(55), RTT, 0, 1_000);
+        let at = |ms| Instant::from_millis(ms);
+        cubic.on_rtt(RTT, 0, 1_000, at(0));
+        for ms in 0..9 {
+            cubic.on_rtt(Duration::from_millis(55), 1_001, 2_000, at(100 + 10 * ms));
         }
         assert!(cubic.is_in_slow_start(), "5 ms are within the margin");
-        for _ in 0..8 {
-            cubic.on_rtt(Duration::from_millis(60), RTT, 2_000, 3_000);
+        for ms in 0..9 {
+            cubic.on_rtt(Duration::from_millis(60), 2_001, 3_000, at(200 + 10 * ms));
         }
         assert!(!cubic.is_in_slow_start());
+    }
+
+    #[test]
+    fn cube_roots_are_as_close_as_numbers_are() {
+        for root in [0.0, 1e-3, 0.5, 1.0, 1.7, 9.0, 123.456, 4e3] {
+            let found = cube_root(root * root * root);
+            assert!((found - root).abs() <= 4e-16 * root, "{root}: {found}");
+        }
     }
 
     #[test]

@@ -76,7 +76,7 @@ impl Rack {
     pub(super) fn on_duplicates(&mut self, reported: bool, delivery: &Delivery, delivered: u64) {
         self.is_growth_pending |= reported;
         let Some(sent) = delivery.newest else { return };
-        if sent.delivered < self.grown_at {
+        if sent.stamp.delivered < self.grown_at {
             self.is_growth_pending = false;
         }
         if self.is_growth_pending {
@@ -110,6 +110,7 @@ impl Rack {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tcp::delivery_rate::Stamp;
     use crate::tcp::scoreboard::Sent;
 
     fn delivered(delivered: u64) -> Delivery {
@@ -117,7 +118,7 @@ mod tests {
             start: 0,
             end: 100,
             at: Instant::ZERO,
-            delivered,
+            stamp: Stamp { delivered, ..Stamp::default() },
             is_sacked: false,
             is_lost: false,
             is_retransmitted: false,

@@ -5,6 +5,8 @@ use std::collections::VecDeque;
 
 use mlvpn_proto::time::Instant;
 
+use super::delivery_rate::Stamp;
+
 /// A segment that was sent and not yet acknowledged cumulatively.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sent {
@@ -12,8 +14,8 @@ pub(super) struct Sent {
     pub(super) end: u64,
     /// When it was last sent.
     pub(super) at: Instant,
-    /// Segments delivered in all when it was last sent.
-    pub(super) delivered: u64,
+    /// The state of the connection when it was last sent.
+    pub(super) stamp: Stamp,
     pub(super) is_sacked: bool,
     pub(super) is_lost: bool,
     /// Ever.
@@ -62,6 +64,7 @@ pub(super) struct Scoreboard {
     lost: usize,
     retransmitting: usize,
     highest_sacked: u64,
+    found_lost: u64,
 }
 
 impl Scoreboard {
@@ -81,6 +84,11 @@ impl Scoreboard {
         self.lost
     }
 
+    /// How often a transmission was found to be lost, in all.
+    pub(super) fn found_lost(&self) -> u64 {
+        self.found_lost
+    }
+
     /// Retransmissions in flight.
     pub(super) fn retransmitting(&self) -> usize {
         self.retransmitting
@@ -96,12 +104,12 @@ impl Scoreboard {
         self.segments.len() + self.retransmitting - self.sacked - self.lost
     }
 
-    pub(super) fn push(&mut self, start: u64, end: u64, delivered: u64, now: Instant) {
+    pub(super) fn push(&mut self, start: u64, end: u64, stamp: Stamp, now: Instant) {
         self.segments.push_back(Sent {
             start,
             end,
             at: now,
-            delivered,
+            stamp,
             is_sacked: false,
             is_lost: false,
             is_retransmitted: false,
@@ -171,6 +179,7 @@ impl Scoreboard {
                 next = Some(next.map_or(due, |next| next.min(due)));
                 continue;
             }
+            self.found_lost += 1;
             self.lost += usize::from(!sent.is_lost);
             self.retransmitting -= usize::from(sent.is_retransmitting);
             (sent.is_lost, sent.is_retransmitting) = (true, false);
@@ -181,6 +190,8 @@ impl Scoreboard {
     /// Gives up on all that was not acknowledged selectively (RFC 6298 (5.4), RFC 8985 6.3).
     pub(super) fn mark_all_lost(&mut self) {
         for sent in &mut self.segments {
+            let is_out = !sent.is_sacked && (!sent.is_lost || sent.is_retransmitting);
+            self.found_lost += u64::from(is_out);
             sent.is_retransmitting = false;
             sent.is_lost = !sent.is_sacked;
         }
@@ -234,12 +245,12 @@ impl Scoreboard {
     }
 
     /// Notes that the segment at `index` is sent again and returns it.
-    pub(super) fn retransmit(&mut self, index: usize, delivered: u64, now: Instant) -> Sent {
+    pub(super) fn retransmit(&mut self, index: usize, stamp: Stamp, now: Instant) -> Sent {
         let sent = &mut self.segments[index];
         self.retransmitting += usize::from(!sent.is_retransmitting);
         // A tail probe repeats what is not marked: counted as in flight twice, as by Linux.
         (sent.is_retransmitted, sent.is_retransmitting) = (true, true);
-        (sent.at, sent.delivered) = (now, delivered);
+        (sent.at, sent.stamp) = (now, stamp);
         *sent
     }
 
@@ -260,7 +271,7 @@ mod tests {
     fn board(segments: u64) -> Scoreboard {
         let mut board = Scoreboard::default();
         for i in 0..segments {
-            board.push(i * 100, (i + 1) * 100, 0, ms(i));
+            board.push(i * 100, (i + 1) * 100, Stamp::default(), ms(i));
         }
         board
     }
@@ -287,20 +298,21 @@ mod tests {
         let next = board.mark_lost((ms(3), 400), rtt, Duration::from_millis(5), ms(26));
         assert_eq!((board.lost(), next), (2, Some(ms(27))));
         assert_eq!(board.next_lost(), Some(0));
-        let sent = board.retransmit(0, 0, ms(30));
+        let sent = board.retransmit(0, Stamp::default(), ms(30));
         assert_eq!((sent.start, board.next_lost(), board.in_flight()), (0, Some(1), 3));
     }
 
     #[test]
     fn what_is_too_big_is_cut_up_and_lost() {
         let mut board = board(3);
-        board.push(300, 340, 0, ms(3));
+        board.push(300, 340, Stamp::default(), ms(3));
         board.select(100, 200, 0, &mut Delivery::default());
         assert!(board.cut_up(60));
         assert_eq!((board.len(), board.lost(), board.in_flight()), (6, 4, 1));
         let again: Vec<_> = (0..4)
             .map(|_| {
-                let sent = board.retransmit(board.next_lost().unwrap(), 0, ms(9));
+                let next = board.next_lost().unwrap();
+                let sent = board.retransmit(next, Stamp::default(), ms(9));
                 (sent.start, sent.end)
             })
             .collect();

@@ -4,13 +4,17 @@ use core::time::Duration;
 
 use mlvpn_proto::time::Instant;
 
-use super::cubic::Cubic;
+use super::bbr::Repair;
+use super::congestion::{Congestion, CongestionControl};
+use super::delivery_rate::{DeliveryRate, Sample};
+use super::pacing::Pacing;
 use super::rack::Rack;
 use super::recovery::Recovery;
 use super::rtt::RttEstimator;
 use super::scoreboard::{Delivery, Scoreboard, Sent};
 use super::wire::{DATA_OVERHEAD, Segment};
 use crate::packet::{FlowAddress, PacketMaker, TCP};
+use crate::rng::fnv1a;
 
 /// Added to a tail probe's two round trips while a single segment is in flight, whose
 /// acknowledgement may be delayed (Linux's `TCP_RTO_MIN`).
@@ -29,10 +33,11 @@ pub struct TcpSender {
     next: u64,
     window_end: u64,
     board: Scoreboard,
-    delivered: u64,
+    delivery_rate: DeliveryRate,
     rtt: RttEstimator,
     rack: Rack,
-    cubic: Cubic,
+    congestion: Congestion,
+    pacing: Pacing,
     phase: Phase,
     /// The present episode of loss, or the last one while it may still be undone.
     episode: Option<Recovery>,
@@ -48,11 +53,22 @@ enum Phase {
     TimeoutRecovery,
 }
 
+impl Phase {
+    fn repair(self) -> Repair {
+        match self {
+            Self::Open => Repair::None,
+            Self::FastRecovery => Repair::Fast,
+            Self::TimeoutRecovery => Repair::Timeout,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, Default)]
 struct Timers {
     retransmission: Option<Instant>,
     reordering: Option<Instant>,
     probe: Option<Instant>,
+    pacing: Option<Instant>,
     is_probe_due: bool,
     last_sent: Option<Instant>,
 }
@@ -73,7 +89,7 @@ pub struct TcpStats {
 }
 
 impl TcpSender {
-    /// A sender along `address` whose packets have at most `mtu` bytes (more than the
+    /// A sender along `address`, with CUBIC, whose packets have at most `mtu` bytes (more than the
     /// [headers](DATA_OVERHEAD)), with nothing to send yet.
     #[must_use]
     pub fn new(address: FlowAddress, mtu: usize) -> Self {
@@ -86,16 +102,23 @@ impl TcpSender {
             next: 0,
             window_end: 65_535,
             board: Scoreboard::default(),
-            delivered: 0,
+            delivery_rate: DeliveryRate::default(),
             rtt: RttEstimator::new(),
             rack: Rack::new(),
-            cubic: Cubic::new(),
+            congestion: Congestion::new(CongestionControl::Cubic, 0),
+            pacing: Pacing::default(),
             phase: Phase::Open,
             episode: None,
             timers: Timers::default(),
             is_window_used: false,
             stats: TcpStats::default(),
         }
+    }
+
+    /// Lets `control` decide what is in flight, before anything is sent.
+    pub fn use_control(&mut self, control: CongestionControl) {
+        let port = self.maker.address().source.port() ^ self.maker.address().destination.port();
+        self.congestion = Congestion::new(control, fnv1a(&port.to_be_bytes()));
     }
 
     /// Supplies `bytes` more to send; [`u64::MAX`] is endless.
@@ -124,7 +147,7 @@ impl TcpSender {
     /// The congestion window in segments.
     #[must_use]
     pub fn congestion_window(&self) -> f64 {
-        self.cubic.window
+        self.congestion.window()
     }
 
     /// Takes a packet of the connection.
@@ -134,26 +157,24 @@ impl TcpSender {
             return;
         }
         self.window_end = self.window_end.max(segment.ack + segment.window);
+        let (prior_in_flight, lost_before) = (self.board.in_flight(), self.board.lost());
+        let found_before = self.board.found_lost();
         let (delivery, is_duplicate) = self.take_acknowledgement(&segment);
-        self.delivered += delivery.segments;
-        if let Some(sent_at) = delivery.rtt_from {
-            let rtt = now.saturating_since(sent_at);
-            self.rtt.on_sample(rtt);
-            self.cubic.on_rtt(rtt, self.rtt.min(), self.una, self.next);
-        }
+        let mut sample = self.sample(&delivery, now);
         let highest = self.board.highest_sacked();
         self.rack.on_delivery(&delivery, highest, self.segment, &self.rtt, now);
-        self.rack.on_duplicates(is_duplicate, &delivery, self.delivered);
+        self.rack.on_duplicates(is_duplicate, &delivery, self.delivery_rate.delivered());
         let has_advanced = segment.ack > self.una;
         self.una = self.una.max(segment.ack);
-        let lost_before = self.board.lost();
         self.detect_losses(now);
         self.leave_phase(&segment, has_advanced, now);
         if self.phase == Phase::Open && self.board.lost() > 0 {
             self.enter_fast_recovery();
         }
         let in_good_order = has_advanced && self.board.lost() <= lost_before;
-        self.adapt_window(&delivery, in_good_order, now);
+        sample.lost = self.board.found_lost() - found_before;
+        sample.prior_in_flight = prior_in_flight as u64;
+        self.adapt_window(&sample, in_good_order, now);
         if delivery.segments > 0 || has_advanced {
             self.arm_timers(now);
         }
@@ -166,8 +187,11 @@ impl TcpSender {
             self.detect_losses(now);
             if self.phase == Phase::Open && self.board.lost() > 0 {
                 self.enter_fast_recovery();
-                self.adapt_window(&Delivery::default(), false, now);
+                self.reduce_window(0, false);
             }
+        }
+        if is_due(self.timers.pacing) {
+            self.timers.pacing = None;
         }
         if is_due(self.timers.probe) {
             self.timers.probe = None;
@@ -191,8 +215,8 @@ impl TcpSender {
             return;
         }
         if self.phase != Phase::TimeoutRecovery {
-            let saved = self.cubic.saved();
-            let episode = Recovery::new(saved, self.cubic.window, self.una, self.next);
+            let saved = self.congestion.saved();
+            let episode = Recovery::new(saved, self.congestion.window(), self.una, self.next);
             self.episode = Some(episode);
             self.phase = Phase::TimeoutRecovery;
         }
@@ -203,23 +227,29 @@ impl TcpSender {
     /// When to call [`Self::handle_timeout`].
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let Timers { retransmission, reordering, probe, .. } = self.timers;
-        [retransmission, reordering, probe].into_iter().flatten().min()
+        let Timers { retransmission, reordering, probe, pacing, .. } = self.timers;
+        [retransmission, reordering, probe, pacing].into_iter().flatten().min()
     }
 
     /// The next packet to send.
     pub fn poll_packet(&mut self, now: Instant) -> Option<Vec<u8>> {
-        let has_room = (self.board.in_flight() as f64) < self.cubic.window.floor();
+        let has_room = (self.board.in_flight() as f64) < self.congestion.window().floor();
+        let is_probing = core::mem::take(&mut self.timers.is_probe_due);
+        if has_room && !is_probing && self.is_held_by_pacing(now) {
+            return None;
+        }
         if has_room && let Some(index) = self.board.next_lost() {
             return Some(self.send_again(index, now));
         }
-        let is_probing = core::mem::take(&mut self.timers.is_probe_due);
         if (has_room || is_probing)
             && let Some(packet) = self.send_new(now)
         {
             return Some(packet);
         }
         self.is_window_used = !has_room;
+        if has_room && self.next == self.supplied {
+            self.delivery_rate.on_app_limited(self.board.in_flight());
+        }
         if is_probing && let Some(last) = self.board.last() {
             return Some(self.send_again(last, now));
         }
@@ -229,18 +259,30 @@ impl TcpSender {
 
 /// Sending.
 impl TcpSender {
+    /// Whether it is too early to send what there is; sets the timer for it.
+    fn is_held_by_pacing(&mut self, now: Instant) -> bool {
+        self.timers.pacing = None;
+        let has_something = self.next < self.supplied || self.board.lost() > 0;
+        if has_something && self.congestion.pacing_rate().is_some() {
+            self.timers.pacing = self.pacing.wait_until(now);
+        }
+        self.timers.pacing.is_some()
+    }
+
     fn send_new(&mut self, now: Instant) -> Option<Vec<u8>> {
         let start = self.next;
         let end = (start + self.segment).min(self.supplied);
         if start == end || end > self.window_end {
             return None;
         }
-        let timeout = self.rtt.timeout();
-        if self.board.is_empty() && self.timers.last_sent.is_some_and(|at| at + timeout < now) {
-            self.cubic.on_idle();
-        }
         let was_idle = self.board.is_empty();
-        self.board.push(start, end, self.delivered, now);
+        if was_idle {
+            let timeout = self.rtt.timeout();
+            let is_long = self.timers.last_sent.is_some_and(|at| at + timeout < now);
+            self.congestion.on_restart(is_long, self.delivery_rate.is_app_limited(), now);
+        }
+        let stamp = self.delivery_rate.stamp(was_idle, now);
+        self.board.push(start, end, stamp, now);
         self.next = end;
         if was_idle {
             self.arm_timers(now);
@@ -249,7 +291,8 @@ impl TcpSender {
     }
 
     fn send_again(&mut self, index: usize, now: Instant) -> Vec<u8> {
-        let Sent { start, end, .. } = self.board.retransmit(index, self.delivered, now);
+        let stamp = self.delivery_rate.stamp(false, now);
+        let Sent { start, end, .. } = self.board.retransmit(index, stamp, now);
         self.stats.retransmissions += 1;
         if let Some(episode) = &mut self.episode {
             episode.on_retransmit(now.as_millis() as u32);
@@ -260,6 +303,9 @@ impl TcpSender {
     fn packet(&mut self, start: u64, end: u64, now: Instant) -> Vec<u8> {
         self.stats.segments += 1;
         self.timers.last_sent = Some(now);
+        if let Some(rate) = self.congestion.pacing_rate() {
+            self.pacing.on_sent(rate, now);
+        }
         if let Some(episode) = &mut self.episode {
             episode.on_sent();
         }
@@ -271,6 +317,15 @@ impl TcpSender {
 
 /// Acknowledgements.
 impl TcpSender {
+    fn sample(&mut self, delivery: &Delivery, now: Instant) -> Sample {
+        if let Some(sent_at) = delivery.rtt_from {
+            let rtt = now.saturating_since(sent_at);
+            self.rtt.on_sample(rtt);
+            self.congestion.on_rtt(rtt, self.una, self.next, now);
+        }
+        self.delivery_rate.on_delivery(delivery, self.rtt.min(), now)
+    }
+
     /// Marks what is acknowledged, and tells whether a duplicate is reported.
     fn take_acknowledgement(&mut self, segment: &Segment) -> (Delivery, bool) {
         let mut delivery = Delivery::default();
@@ -316,7 +371,7 @@ impl TcpSender {
         if is_unnecessary {
             self.undo(now);
         } else if is_over && self.phase == Phase::FastRecovery {
-            self.cubic.window = self.cubic.slow_start_threshold;
+            self.congestion.on_recovered();
             self.rack.on_recovery_end();
             self.phase = Phase::Open;
         } else if is_over {
@@ -326,7 +381,7 @@ impl TcpSender {
 
     fn undo(&mut self, now: Instant) {
         let Some(episode) = self.episode.take() else { return };
-        self.cubic.undo(episode.saved);
+        self.congestion.undo(episode.saved);
         self.stats.undone += 1;
         if self.phase != Phase::Open {
             self.phase = Phase::Open;
@@ -338,32 +393,43 @@ impl TcpSender {
 
     fn enter_fast_recovery(&mut self) {
         self.stats.recoveries += 1;
-        let window = self.cubic.window;
-        let saved = self.cubic.on_congestion();
+        let window = self.congestion.window();
+        let saved = self.congestion.on_congestion();
         self.episode = Some(Recovery::new(saved, window, self.una, self.next));
         self.phase = Phase::FastRecovery;
     }
 
-    fn adapt_window(&mut self, delivery: &Delivery, in_good_order: bool, now: Instant) {
-        match (&mut self.episode, self.phase) {
-            (Some(episode), Phase::FastRecovery) => {
-                let threshold = self.cubic.slow_start_threshold;
-                self.cubic.window = episode.window(
-                    delivery.segments,
-                    self.board.in_flight(),
-                    threshold,
-                    in_good_order,
-                );
-            }
-            _ => {
-                let is_used = self.is_window_used
-                    || (self.cubic.is_in_slow_start()
-                        && self.cubic.window < 2.0 * (self.board.len() as f64));
-                if is_used && delivery.segments > 0 {
-                    let rtt = self.rtt.smoothed().unwrap_or_default();
-                    self.cubic.on_ack(delivery.segments, rtt, now);
+    fn adapt_window(&mut self, sample: &Sample, in_good_order: bool, now: Instant) {
+        if self.phase == Phase::FastRecovery {
+            self.reduce_window(sample.newly, in_good_order);
+        }
+        let smoothed = self.rtt.smoothed();
+        let is_used = self.is_window_used;
+        match &mut self.congestion {
+            Congestion::Cubic(cubic) => {
+                let is_used = is_used
+                    || (cubic.is_in_slow_start() && cubic.window < 2.0 * (self.board.len() as f64));
+                if self.phase != Phase::FastRecovery && is_used && sample.newly > 0 {
+                    cubic.on_ack(sample.newly, smoothed.unwrap_or_default(), now);
                 }
             }
+            Congestion::Bbr(bbr) => {
+                let in_flight = self.board.in_flight();
+                let sample = Sample { in_flight: in_flight as u64, ..*sample };
+                let delivered = self.delivery_rate.delivered();
+                if bbr.on_ack(&sample, delivered, smoothed, self.phase.repair(), now) {
+                    self.delivery_rate.on_app_limited(in_flight);
+                }
+            }
+        }
+    }
+
+    /// Lets CUBIC's window fall in proportion to what is delivered.
+    fn reduce_window(&mut self, newly: u64, in_good_order: bool) {
+        if let (Congestion::Cubic(cubic), Some(episode)) = (&mut self.congestion, &mut self.episode)
+        {
+            let (in_flight, threshold) = (self.board.in_flight(), cubic.slow_start_threshold);
+            cubic.window = episode.window(newly, in_flight, threshold, in_good_order);
         }
     }
 
@@ -374,15 +440,15 @@ impl TcpSender {
         }
         self.stats.timeouts += 1;
         if self.phase == Phase::Open {
-            let window = self.cubic.window;
-            let saved = self.cubic.on_congestion();
+            let window = self.congestion.window();
+            let saved = self.congestion.on_congestion();
             self.episode = Some(Recovery::new(saved, window, self.una, self.next));
         }
         if let Some(episode) = &mut self.episode {
             episode.high = self.next;
         }
         self.phase = Phase::TimeoutRecovery;
-        self.cubic.on_timeout();
+        self.congestion.on_timeout();
         self.board.mark_all_lost();
         self.rtt.on_timeout();
         let at = now + self.rtt.timeout();

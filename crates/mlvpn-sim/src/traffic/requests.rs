@@ -6,6 +6,7 @@ use mlvpn_proto::time::Instant;
 
 use super::{FlowId, TcpFlow};
 use crate::packet::{FlowAddress, Side, classify};
+use crate::rng::Stream;
 
 const REQUEST_PORT: u16 = 8_080;
 const RESPONSE_PORT: u16 = 8_081;
@@ -16,9 +17,10 @@ const RESPONSE_PORT: u16 = 8_081;
 pub struct Requests {
     request: TcpFlow,
     response: TcpFlow,
-    request_bytes: u64,
-    response_bytes: u64,
-    think: Duration,
+    habit: Habit,
+    /// Bytes of all requests so far, and of all responses to them.
+    asked_bytes: u64,
+    answer_bytes: u64,
     asked: u64,
     answered: u64,
     ask_at: Option<Instant>,
@@ -26,18 +28,55 @@ pub struct Requests {
     times: Vec<Duration>,
 }
 
+/// What a client asks for, and when.
+#[derive(Clone, Debug)]
+pub enum Habit {
+    /// Always the same.
+    Same {
+        /// Bytes of a request.
+        request: u64,
+        /// Bytes of its response.
+        response: u64,
+        /// From the end of the response to the next request.
+        think: Duration,
+    },
+    /// As people browse: 500 bytes of request, responses of 2 to 512 KB of which as many are between
+    /// 2 and 4 as between 256 and 512, and 20 to 500 ms until the next.
+    Browsing(Box<Stream>),
+}
+
+impl Habit {
+    /// Bytes of the next request and of its response.
+    fn sizes(&mut self) -> (u64, u64) {
+        match self {
+            Self::Same { request, response, .. } => (*request, *response),
+            Self::Browsing(rng) => {
+                let size = 2_000 << rng.below(8);
+                (500, size + rng.below(size))
+            }
+        }
+    }
+
+    fn think(&mut self) -> Duration {
+        match self {
+            Self::Same { think, .. } => *think,
+            Self::Browsing(rng) => Duration::from_millis(20 + rng.below(481)),
+        }
+    }
+}
+
 impl Requests {
-    /// Asks first at `start`, and again each time `think` after the whole response has come.
+    /// Asks first at `start`, and again each time some time after the whole response has come.
     #[must_use]
-    pub fn new(id: FlowId, mtu: usize, bytes: (u64, u64), think: Duration, start: Instant) -> Self {
+    pub fn new(id: FlowId, mtu: usize, habit: Habit, start: Instant) -> Self {
         let request = id.address(Side::Client, REQUEST_PORT);
         let response = id.address(Side::Server, RESPONSE_PORT);
         Self {
             request: TcpFlow::new(Side::Client, request, mtu, 0),
             response: TcpFlow::new(Side::Server, response, mtu, 0),
-            request_bytes: bytes.0,
-            response_bytes: bytes.1,
-            think,
+            habit,
+            asked_bytes: 0,
+            answer_bytes: 0,
             asked: 0,
             answered: 0,
             ask_at: Some(start),
@@ -60,16 +99,14 @@ impl Requests {
         } else {
             self.response.handle_packet(side, packet, now);
         }
-        if self.request.progress().total() == self.asked * self.request_bytes
-            && self.answered < self.asked
-        {
+        if self.request.progress().total() == self.asked_bytes && self.answered < self.asked {
             self.answered = self.asked;
-            self.response.write(self.response_bytes);
+            self.response.write(self.answer_bytes - self.response.wanted());
         }
-        let is_complete = self.response.progress().total() == self.asked * self.response_bytes;
+        let is_complete = self.response.progress().total() == self.answer_bytes;
         if is_complete && self.times.len() as u64 + 1 == self.asked {
             self.times.push(now.saturating_since(self.asked_at));
-            self.ask_at = Some(now + self.think);
+            self.ask_at = Some(now + self.habit.think());
         }
     }
 
@@ -93,7 +130,10 @@ impl Requests {
             self.ask_at = None;
             self.asked_at = now;
             self.asked += 1;
-            self.request.write(self.request_bytes);
+            let (request, response) = self.habit.sizes();
+            self.asked_bytes += request;
+            self.answer_bytes += response;
+            self.request.write(request);
         }
     }
 

@@ -4,7 +4,7 @@ use mlvpn_proto::time::Instant;
 
 use super::Progress;
 use crate::packet::{FlowAddress, Side};
-use crate::tcp::{TcpReceiver, TcpSender, TcpStats};
+use crate::tcp::{CongestionControl, TcpReceiver, TcpSender, TcpStats};
 
 /// Receive buffer: Linux's default maximum, `net.ipv4.tcp_rmem`, less overhead is about half.
 const RECEIVE_BUFFER: u64 = 6 << 20;
@@ -35,10 +35,23 @@ impl TcpFlow {
         }
     }
 
+    /// The same, with `control` instead of CUBIC.
+    #[must_use]
+    pub fn with_control(mut self, control: CongestionControl) -> Self {
+        self.sender.use_control(control);
+        self
+    }
+
     /// Supplies more to send.
     pub fn write(&mut self, bytes: u64) {
         self.sender.write(bytes);
         self.wanted = self.wanted.saturating_add(bytes);
+    }
+
+    /// Bytes to send in all.
+    #[must_use]
+    pub fn wanted(&self) -> u64 {
+        self.wanted
     }
 
     /// What the receiving application has, over time.

@@ -130,6 +130,12 @@ impl UdpFlow {
         longest
     }
 
+    /// How many packets came from `from` to before `to`, also again.
+    #[must_use]
+    pub fn arrivals_within(&self, from: Instant, to: Instant) -> usize {
+        self.arrivals.iter().filter(|&&at| at >= from && at < to).count()
+    }
+
     pub(super) fn handle_packet(&mut self, side: Side, packet: &[u8], now: Instant) {
         let (Some(number), Some(sent_at)) = (read(packet, NUMBER_AT), read(packet, TIME_AT)) else {
             return;
@@ -203,5 +209,6 @@ mod tests {
         assert_eq!(report.delay_p50, Duration::from_millis(10));
         assert_eq!(report.delay_max, Duration::from_millis(30));
         assert_eq!(report.longest_silence, Duration::from_millis(20));
+        assert_eq!(flow.arrivals_within(ms(12), ms(34)), 3);
     }
 }

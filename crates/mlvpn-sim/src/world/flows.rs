@@ -6,7 +6,8 @@ use mlvpn_proto::time::Instant;
 
 use super::{Endpoint, World};
 use crate::packet::Side;
-use crate::traffic::{FlowId, Requests, TcpFlow, Traffic, UdpFlow, UdpReport};
+use crate::tcp::CongestionControl;
+use crate::traffic::{FlowId, Habit, Requests, TcpFlow, Traffic, UdpFlow, UdpReport};
 
 const BULK_PORT: u16 = 80;
 const UDP_PORT: u16 = 5_001;
@@ -24,9 +25,14 @@ impl<E: Endpoint> World<E> {
 
     /// Starts a TCP transfer of `bytes` from `from`.
     pub fn transfer(&mut self, from: Side, bytes: u64) -> FlowId {
+        self.transfer_with(CongestionControl::Cubic, from, bytes)
+    }
+
+    /// Starts a TCP transfer of `bytes` from `from` whose sender is governed by `control`.
+    pub fn transfer_with(&mut self, control: CongestionControl, from: Side, bytes: u64) -> FlowId {
         let id = self.next_flow();
         let address = id.address(from, BULK_PORT);
-        let flow = TcpFlow::new(from, address, self.inner_mtu, bytes);
+        let flow = TcpFlow::new(from, address, self.inner_mtu, bytes).with_control(control);
         self.traffic.push(Traffic::Tcp(Box::new(flow)));
         id
     }
@@ -42,8 +48,19 @@ impl<E: Endpoint> World<E> {
 
     /// Starts requests and responses of `bytes` (request, response) with `think` time between.
     pub fn requests(&mut self, bytes: (u64, u64), think: Duration) -> FlowId {
+        let (request, response) = bytes;
+        self.ask(Habit::Same { request, response, think })
+    }
+
+    /// Starts requests of a browsing user at the client, each like no other.
+    pub fn browsing(&mut self) -> FlowId {
+        let name = format!("browsing {}", self.traffic.len());
+        self.ask(Habit::Browsing(Box::new(self.seed.stream(&name))))
+    }
+
+    fn ask(&mut self, habit: Habit) -> FlowId {
         let id = self.next_flow();
-        let flow = Requests::new(id, self.inner_mtu, bytes, think, self.now);
+        let flow = Requests::new(id, self.inner_mtu, habit, self.now);
         self.traffic.push(Traffic::Requests(Box::new(flow)));
         id
     }

@@ -1,5 +1,6 @@
 //! The links between the endpoints.
 
+use core::time::Duration;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use mlvpn_proto::time::Instant;
@@ -184,12 +185,17 @@ impl Network {
     pub(super) fn next_event(&self) -> Option<Instant> {
         let lines = self.links.iter().flat_map(|line| {
             let changes = line.schedules.iter();
-            let changes =
-                changes.filter_map(|(start, schedule)| Some(*start + schedule.next_at()?));
+            let changes = changes
+                .filter_map(|(start, schedule)| Some(*start + whole_micros(schedule.next_at()?)));
             changes.chain(line.pipes.next_event())
         });
         lines.chain(self.attacker.next_release()).min()
     }
+}
+
+/// The clock counts microseconds; what is due between two of them is due at the later.
+fn whole_micros(time: Duration) -> Duration {
+    Duration::from_micros(time.as_nanos().div_ceil(1_000) as u64)
 }
 
 fn direction(to: Side) -> Direction {

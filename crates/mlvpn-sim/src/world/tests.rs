@@ -1,5 +1,6 @@
 use super::*;
 use crate::link::{Change, Direction, LinkSpec, Schedule};
+use crate::tcp::CongestionControl;
 
 fn plain(seed: u64, spec: LinkSpec) -> World<PlainEndpoint> {
     let links = vec![WanLink::symmetric(spec)];
@@ -13,8 +14,10 @@ fn the_same_seed_gives_the_same_run() {
     let run = |seed| {
         let mut world = plain(seed, LinkSpec::new(20.0, 15).with_loss(0.01).with_jitter_ms(3));
         world.download();
+        world.transfer_with(CongestionControl::Bbr, Side::Client, u64::MAX);
         world.udp(Side::Client, 200, 0.5);
         world.requests((300, 20_000), millis(100));
+        world.browsing();
         world.attack(Attack { hold: 0.01, hold_time: millis(3), ..Attack::default() });
         world.run_for(secs(3));
         world.trace_hash()
@@ -100,4 +103,26 @@ fn links_change_on_schedule() {
         [(5, 10), (12, 20), (25, 30), (31, 32)].map(|(from, to)| world.goodput(download, from, to));
     assert!(rates[0] > 18.0 && rates[2] > 18.0, "{rates:?}");
     assert!((4.5..5.0).contains(&rates[1]) && rates[3] == 0.0, "{rates:?}");
+}
+
+#[test]
+fn what_is_due_between_two_microseconds_happens() {
+    let mut world = plain(1, LinkSpec::new(20.0, 10));
+    let download = world.download();
+    world.schedule(0, Schedule::new().cut_at(Duration::from_nanos(1_000_000_001)));
+    world.run_for(secs(3));
+    assert!(world.goodput(download, 0, 1) > 10.0 && world.goodput(download, 2, 3) == 0.0);
+}
+
+#[test]
+fn users_who_browse_ask_for_small_and_large_things() {
+    let mut world = plain(1, LinkSpec::new(100.0, 10));
+    let user = world.browsing();
+    world.run_for(secs(60));
+    let times = world.request_times(user);
+    assert!((100..240).contains(&times.len()), "{}", times.len());
+    // Two kilobytes take one round trip, half a megabyte six and the time on the link.
+    assert!(times.iter().any(|&time| time < millis(25)));
+    assert!(times.iter().any(|&time| time > millis(100)));
+    assert!(times.iter().all(|&time| time < millis(250)), "{:?}", times.iter().max());
 }
