@@ -2,25 +2,29 @@
 //!
 //! It runs on the control thread, reads snapshots that the data thread publishes, and never makes
 //! that one wait. Both sockets take HTTP and the line protocol of the C program; the first line
-//! decides. docs/status.md is the reference.
+//! decides. HTTP and TCP only read; who may write to the unix socket may also switch links.
+//! docs/status.md is the reference.
 
 use std::convert::Infallible;
 use std::io;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tracing::{debug, info, warn};
 
 use crate::status::StatusSnapshot;
+use crate::status::history::History;
+pub use request::{LinkSwitch, Request};
 use socket_file::SocketFile;
 
 mod http;
 mod line;
+mod request;
 mod socket_file;
 
 /// Where the control server listens, and what it bears.
@@ -85,6 +89,17 @@ pub enum ControlError {
     },
 }
 
+/// What the server tells, and whom it asks to do something.
+#[derive(Debug)]
+pub struct Desk {
+    /// What is.
+    pub status: watch::Receiver<Arc<StatusSnapshot>>,
+    /// What was.
+    pub history: Arc<Mutex<History>>,
+    /// Takes what people want done.
+    pub requests: mpsc::Sender<Request>,
+}
+
 /// The open sockets, not served yet. Dropping it removes the unix socket's file.
 #[derive(Debug)]
 pub struct ControlServer {
@@ -124,16 +139,12 @@ impl ControlServer {
     ///
     /// # Errors
     /// When the runtime cannot take the sockets.
-    pub async fn run(
-        mut self,
-        status: watch::Receiver<Arc<StatusSnapshot>>,
-        stop: impl Future<Output = ()>,
-    ) -> io::Result<()> {
+    pub async fn run(mut self, desk: Desk, stop: impl Future<Output = ()>) -> io::Result<()> {
         let tcp = self.tcp.take().map(tokio::net::TcpListener::from_std).transpose()?;
         let unix = self.unix.as_mut().and_then(SocketFile::take_listener);
         let unix = unix.map(tokio::net::UnixListener::from_std).transpose()?;
         let shared = Shared {
-            status,
+            desk: Arc::new(desk),
             patience: self.limits.patience,
             seats: Arc::new(Semaphore::new(self.limits.clients)),
         };
@@ -148,14 +159,18 @@ impl ControlServer {
 /// What every client's task needs.
 #[derive(Clone)]
 struct Shared {
-    status: watch::Receiver<Arc<StatusSnapshot>>,
+    desk: Arc<Desk>,
     patience: Duration,
     seats: Arc<Semaphore>,
 }
 
 impl Shared {
     fn snapshot(&self) -> Arc<StatusSnapshot> {
-        Arc::clone(&self.status.borrow())
+        Arc::clone(&self.desk.status.borrow())
+    }
+
+    fn history(&self) -> String {
+        self.desk.history.lock().unwrap_or_else(PoisonError::into_inner).to_json()
     }
 }
 
@@ -266,7 +281,7 @@ where
     let Ok(head) = head else { return debug!(?transport, "control client said nothing") };
     let mut replayed = head.as_slice().chain(&mut reader);
     match first_speech(&head, transport) {
-        Speech::Line => line::serve(replayed, &mut writer, shared).await,
+        Speech::Line => line::serve(replayed, &mut writer, transport, shared).await,
         Speech::Http => tokio::select! {
             () = http::serve(&mut replayed, &mut writer, shared) => {}
             () = &mut deadline => debug!(?transport, "control client was too slow"),

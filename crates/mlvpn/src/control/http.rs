@@ -23,6 +23,7 @@ pub(super) const REFUSAL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nServer: 
 const MAX_HEAD: usize = 8192;
 
 const HELP: &str = "mlvpn\n\n\
+    GET /history  the last five minutes, and the latest events\n\
     GET /status   what the program is doing, as JSON\n\
     GET /metrics  the same for Prometheus\n";
 
@@ -61,7 +62,7 @@ pub(super) fn looks_like_request(line: &[u8]) -> bool {
 }
 
 fn answer(method: &Method, path: &str, shared: &Shared) -> Response<Full<Bytes>> {
-    let is_known = matches!(path, "/" | "/status" | "/metrics");
+    let is_known = matches!(path, "/" | "/status" | "/metrics" | "/history");
     if !is_known {
         return text(StatusCode::NOT_FOUND, "Not found. GET / tells what there is.\n".to_owned());
     }
@@ -72,6 +73,7 @@ fn answer(method: &Method, path: &str, shared: &Shared) -> Response<Full<Bytes>>
     }
     match path {
         "/status" => response(StatusCode::OK, "application/json", shared.snapshot().to_json()),
+        "/history" => response(StatusCode::OK, "application/json", shared.history()),
         "/metrics" => response(
             StatusCode::OK,
             "text/plain; version=0.0.4; charset=utf-8",

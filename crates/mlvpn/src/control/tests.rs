@@ -11,6 +11,7 @@ struct Running {
     path: PathBuf,
     address: SocketAddr,
     publisher: watch::Sender<Arc<StatusSnapshot>>,
+    requests: mpsc::Receiver<Request>,
     stop: Option<oneshot::Sender<()>>,
     task: tokio::task::JoinHandle<io::Result<()>>,
 }
@@ -34,10 +35,12 @@ impl Running {
         let address = server.tcp_address().unwrap();
         let (publisher, status) = watch::channel(Arc::new(sample()));
         let (stop, stopped) = oneshot::channel();
-        let task = tokio::spawn(server.run(status, async {
+        let (sender, requests) = mpsc::channel(1);
+        let desk = Desk { status, history: Arc::default(), requests: sender };
+        let task = tokio::spawn(server.run(desk, async {
             let _ = stopped.await;
         }));
-        Self { path, address, publisher, stop: Some(stop), task }
+        Self { path, address, publisher, requests, stop: Some(stop), task }
     }
 
     /// Sends `request` on a connection of `transport`, and returns all that comes until it ends.
@@ -284,4 +287,43 @@ fn a_port_that_is_taken_is_told_and_the_unix_socket_works_all_the_same() {
     assert!(path.exists());
     drop(server);
     assert!(!path.exists());
+}
+
+#[tokio::test]
+async fn the_history_is_told_over_both_sockets() {
+    let server = Running::start("history", LENIENT);
+    let empty = History::default().to_json();
+    for transport in BOTH {
+        assert_eq!(server.ask_text(transport, "history\n").await, empty);
+        let answer = server.ask_text(transport, "GET /history HTTP/1.1\r\nHost: x\r\n\r\n").await;
+        assert!(answer.contains("content-type: application/json\r\n"), "{answer}");
+        assert_eq!(body(&answer), empty);
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn links_are_switched_over_the_unix_socket_and_not_over_tcp() {
+    let mut server = Running::start("switch", LENIENT);
+    let refused = server.ask_text(Transport::Tcp, "link down dsl1\n").await;
+    assert!(refused.contains("over the unix socket only"), "{refused}");
+    for transport in BOTH {
+        let request = "POST /link HTTP/1.1\r\nHost: x\r\n\r\n";
+        let answer = server.ask_text(transport, request).await;
+        assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
+    }
+    assert!(server.requests.try_recv().is_err(), "nobody was asked");
+
+    let client = exchange(server.unix().await, b"link fallback-on dsl 1\n");
+    let worker = async {
+        let Request { link, switch, answer } = server.requests.recv().await.unwrap();
+        assert_eq!((link.as_str(), switch), ("dsl 1", LinkSwitch::Fallback(true)));
+        answer.send(Err("no \"such\" link".to_owned())).unwrap();
+    };
+    let (answer, ()) = tokio::join!(client, worker);
+    assert_eq!(answer, b"{\"error\":\"no \\\"such\\\" link\"}\n");
+    server.requests.close();
+    let answer = server.ask_text(Transport::Unix, "link up dsl1\n").await;
+    assert!(answer.contains("busy or ending"), "{answer}");
+    server.stop().await;
 }

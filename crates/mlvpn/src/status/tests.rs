@@ -25,6 +25,7 @@ pub(crate) fn sample() -> StatusSnapshot {
             bytes_to_tun: 4,
             drops: BTreeMap::from([("replayed".to_owned(), 5), ("too_big".to_owned(), 6)]),
         },
+        rates: Some(Rates { sent: 39, received: 40 }),
         reorder: ReorderStatus {
             enabled: true,
             held_packets: 7,
@@ -79,7 +80,7 @@ fn sample_path() -> PathStatus {
     }
 }
 
-fn sample_link(name: &str) -> LinkStatus {
+pub(crate) fn sample_link(name: &str) -> LinkStatus {
     LinkStatus {
         name: name.to_owned(),
         mode: Mode::Client,
@@ -102,6 +103,11 @@ fn sample_link(name: &str) -> LinkStatus {
             sent_bytes: 16,
             received_bytes: 17,
         },
+        volume: Volume { sent: 41, received: 42 },
+        rates: Some(Rates { sent: 43, received: 44 }),
+        received_peak: Some(45),
+        trouble: None,
+        is_disabled: false,
         quality: LinkQuality {
             srtt: Some(Duration::from_micros(20_900)),
             rttvar: Some(Duration::from_micros(1_500)),
@@ -132,6 +138,8 @@ fn server_link(name: &str) -> LinkStatus {
         last_down_reason: None,
         quality: LinkQuality::default(),
         last_packet_unix: None,
+        rates: None,
+        trouble: Some("no such device".to_owned()),
         path: None,
         ..sample_link(name)
     }

@@ -13,6 +13,7 @@ tests![
     the_status_is_json_whose_counters_move,
     the_metrics_are_prometheus_text,
     wrong_requests_are_answered_with_404_and_400,
+    the_screen_shows_what_goes_over_the_links_now,
     a_silent_client_is_cut_off_while_others_are_served,
 ];
 
@@ -165,4 +166,39 @@ fn a_silent_client_is_cut_off_while_others_are_served() {
     at_socket.read_to_end(&mut answer).unwrap();
     assert!(!String::from_utf8_lossy(&answer).contains("200 OK"));
     assert!(get(&tunnel.server, "/status").0.starts_with("HTTP/1.1 200 "));
+}
+
+fn the_screen_shows_what_goes_over_the_links_now() {
+    let (_lab, tunnel) = start();
+    let screen = || {
+        let output = tunnel.client.run(&["status"]);
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let transfer = tunnel.download().start().unwrap();
+    let mut shown = String::new();
+    wait_for("a rate on the screen", || {
+        shown = screen();
+        let row = shown.lines().find(|line| line.starts_with("dsl1  up ")).unwrap_or_default();
+        // The cells after the name and the state; megabits per second of a link that carries twenty.
+        let cells: Vec<_> = row.split_whitespace().skip(2).map(str::parse::<f64>).collect();
+        matches!(cells.as_slice(), [Ok(now), Ok(seen), Ok(_), Ok(can), Ok(rtt), ..]
+            if (1.0..40.0).contains(now) && seen >= now && *can > 0.0 && *rtt >= 10.0)
+    });
+    assert!(!shown.contains('\u{1b}'), "this is no terminal");
+    assert!(shown.lines().all(|line| line.chars().count() <= 80), "{shown}");
+    let json = tunnel.client.run(&["status", "--json"]).stdout;
+    let status: Value = serde_json::from_slice(&json).unwrap();
+    assert!(status["tunnels"][0]["rate"]["received"].as_u64() > Some(100_000), "{status}");
+    assert!(status["rate"]["received"].as_u64() > Some(100_000), "{status}");
+    drop(transfer.stop());
+
+    let history: Value = serde_json::from_str(&command(&tunnel.client, "history")).unwrap();
+    let steps = history["at_seconds"].as_array().unwrap().len();
+    let received = history["links"][0]["received"].as_array().unwrap();
+    assert_eq!(received.len(), steps);
+    assert!(received.iter().any(|rate| rate.as_u64() > Some(100_000)), "{history}");
+    let kinds = history["events"].as_array().unwrap().iter().map(|event| &event["kind"]);
+    let kinds: Vec<_> = kinds.filter_map(Value::as_str).collect();
+    assert!(kinds.contains(&"link_up") && kinds.contains(&"session_up"), "{history}");
 }
