@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+mod condition;
 pub mod history;
 mod json;
 mod metrics;
@@ -15,6 +16,7 @@ mod path;
 mod peer;
 mod rate;
 
+pub use condition::{Condition, span};
 pub use path::{PathState, PathStatus, RateState};
 pub use peer::{LaneStatus, PeerStatus, QueueStatus, RecoveryStatus};
 pub use rate::{Rates, Volume};

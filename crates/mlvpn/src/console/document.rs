@@ -63,24 +63,13 @@ pub struct Peer {
 #[expect(missing_docs, reason = "docs/status.md is the reference of these fields")]
 pub struct Link {
     pub name: String,
-    pub mode: String,
-    pub bindaddr: String,
-    pub bindport: String,
-    pub destaddr: String,
-    pub destport: String,
-    pub status: String,
     pub bandwidth: u64,
-    pub remote_address: Option<String>,
-    pub state_age_seconds: f64,
-    pub last_down_reason: Option<String>,
+    pub condition: String,
+    pub remark: Option<String>,
     pub srtt_ms: Option<f64>,
     pub loss_ratio: Option<f64>,
-    pub fallback_only: bool,
-    pub usable: bool,
     pub rate: Option<Rate>,
     pub received_peak: Option<u64>,
-    pub trouble: Option<String>,
-    pub disabled: bool,
     pub path: Option<Path>,
 }
 
@@ -88,7 +77,6 @@ pub struct Link {
 #[serde(default)]
 #[expect(missing_docs, reason = "docs/status.md is the reference of these fields")]
 pub struct Path {
-    pub state: String,
     pub capacity: u64,
     pub loss_ratio: Option<f64>,
     pub mtu: u32,
@@ -134,58 +122,7 @@ pub struct Event {
     pub text: String,
 }
 
-/// How a link is, in one word for people.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Condition {
-    /// It carries packets.
-    Up,
-    /// It waits until the others fail.
-    Standby,
-    /// It is up, but loses too much or is too slow.
-    Poor(&'static str),
-    /// Nothing arrives over it at present.
-    Silent,
-    /// The peer is asked for an answer.
-    Waiting,
-    /// It has no socket.
-    Down,
-    /// It was switched off.
-    Off,
-}
-
-impl Condition {
-    /// The word.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Up => "up",
-            Self::Standby => "standby",
-            Self::Poor(why) => why,
-            Self::Silent => "silent",
-            Self::Waiting => "waiting",
-            Self::Down => "down",
-            Self::Off => "off",
-        }
-    }
-}
-
 impl Link {
-    /// How it is.
-    #[must_use]
-    pub fn condition(&self) -> Condition {
-        let is_suspect = self.path.as_ref().is_some_and(|path| path.state == "suspect");
-        match self.status.as_str() {
-            _ if self.disabled => Condition::Off,
-            "connected" if is_suspect => Condition::Silent,
-            "connected" if self.fallback_only => Condition::Standby,
-            "connected" => Condition::Up,
-            "lossy link" => Condition::Poor("lossy"),
-            "slow link" => Condition::Poor("slow"),
-            "waiting peer" if self.trouble.is_none() => Condition::Waiting,
-            _ => Condition::Down,
-        }
-    }
-
     /// What it can carry to the peer, in bytes per second: found out with version 2, else as configured.
     #[must_use]
     pub fn capacity_sent(&self) -> Option<u64> {

@@ -28,20 +28,6 @@ pub fn percent(ratio: f64) -> String {
     }
 }
 
-/// A time span in its two largest units: `42 s`, `3 min 12 s`, `2 h 14 min`, `5 d 3 h`.
-#[must_use]
-pub fn span(seconds: f64) -> String {
-    // A float to integer cast saturates, and turns NaN into 0.
-    let seconds = seconds as u64;
-    let (minutes, hours, days) = (seconds / 60, seconds / 3_600, seconds / 86_400);
-    match () {
-        () if days > 0 => format!("{days} d {} h", hours % 24),
-        () if hours > 0 => format!("{hours} h {} min", minutes % 60),
-        () if minutes > 0 => format!("{minutes} min {} s", seconds % 60),
-        () => format!("{seconds} s"),
-    }
-}
-
 /// Bytes: `17 B`, `4.2 MB`, `12.3 GB`.
 #[must_use]
 pub fn bytes(count: u64) -> String {
@@ -81,21 +67,6 @@ mod tests {
         ];
         for (rate, text) in table {
             assert_eq!(megabits(rate), text);
-        }
-    }
-
-    #[test]
-    fn spans_have_two_units() {
-        let table = [
-            (0.9, "0 s"),
-            (59.0, "59 s"),
-            (192.0, "3 min 12 s"),
-            (8_040.0, "2 h 14 min"),
-            (442_800.0, "5 d 3 h"),
-            (f64::NAN, "0 s"),
-        ];
-        for (seconds, text) in table {
-            assert_eq!(span(seconds), text);
         }
     }
 

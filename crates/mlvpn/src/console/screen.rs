@@ -1,9 +1,11 @@
 //! The status on one screen: at most 80 columns wide, whatever the names are.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
-use super::document::{Condition, Link, Peer, Status};
-use super::figure::{bytes, megabits, millis, percent, printable, span};
+use super::document::{Link, Peer, Status};
+use super::figure::{bytes, megabits, millis, percent, printable};
+use crate::status::{Condition, span};
 
 /// Columns that there are.
 const WIDTH: usize = 80;
@@ -46,7 +48,7 @@ fn head(out: &mut String, status: &Status) {
             status.version,
             status.mode,
             protocol,
-            span(status.uptime_seconds)
+            age(status.uptime_seconds)
         ),
     );
     let rates = status.rate.map_or_else(String::new, |rate| {
@@ -77,7 +79,12 @@ fn peer_line(peer: &Peer) -> String {
     let key = peer.public_key.as_deref();
     let who = peer.name.as_deref().or(key).unwrap_or("with the password");
     let software = peer.software.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
-    format!("peer {who}{software}: session since {}", span(peer.uptime_seconds))
+    format!("peer {who}{software}: session since {}", age(peer.uptime_seconds))
+}
+
+/// Seconds as a time span; nothing for what is none.
+fn age(seconds: f64) -> String {
+    span(Duration::try_from_secs_f64(seconds).unwrap_or_default())
 }
 
 /// A line of text, cut to the width.
@@ -108,7 +115,7 @@ fn table(out: &mut String, status: &Status, colour: Colour) {
     let total: u64 = status.tunnels.iter().map(moved).sum();
     for link in &status.tunnels {
         let row = Row::of(link, total);
-        let state = paint(&format!("{:8}", row.state), link.condition(), colour);
+        let state = paint(&format!("{:8}", row.state), &link.condition, colour);
         writeln!(
             out,
             "{:width$}  {state}{:>7}{:>8}{:>8}{:>8}{:>7}{:>6}{:>6}{:>6}",
@@ -130,7 +137,7 @@ const FITS: &str = "writing to a string cannot fail";
 
 /// The cells of a link; `-` where nothing is known.
 struct Row {
-    state: &'static str,
+    state: String,
     down: String,
     down_seen: String,
     up: String,
@@ -143,12 +150,12 @@ struct Row {
 
 impl Row {
     fn of(link: &Link, total: u64) -> Self {
-        let is_up =
-            !matches!(link.condition(), Condition::Off | Condition::Down | Condition::Waiting);
+        let idle = [Condition::Off, Condition::Down, Condition::Waiting];
+        let is_up = !idle.iter().any(|condition| condition.as_str() == link.condition);
         let cell = |text: Option<String>| text.filter(|_| is_up).unwrap_or_else(|| "-".to_owned());
         let rate = link.rate;
         Self {
-            state: link.condition().as_str(),
+            state: cut(&printable(&link.condition), 8),
             down: cell(rate.map(|rate| megabits(rate.received))),
             down_seen: cell(link.received_peak.map(megabits)),
             up: cell(rate.map(|rate| megabits(rate.sent))),
@@ -170,13 +177,14 @@ fn share(link: &Link, total: u64) -> String {
     format!("{:.0}%", moved(link) as f64 * 100.0 / total as f64)
 }
 
-fn paint(text: &str, condition: Condition, colour: Colour) -> String {
-    let code = match condition {
-        Condition::Up => 32,
-        Condition::Standby => 36,
-        Condition::Poor(_) | Condition::Silent | Condition::Waiting => 33,
-        Condition::Down => 31,
-        Condition::Off => 90,
+fn paint(text: &str, condition: &str, colour: Colour) -> String {
+    let known = Condition::ALL.into_iter().find(|known| known.as_str() == condition);
+    let code = match known {
+        Some(Condition::Up) => 32,
+        Some(Condition::Standby) => 36,
+        Some(Condition::Down) => 31,
+        Some(Condition::Off) => 90,
+        _ => 33,
     };
     match colour {
         Colour::Off => text.to_owned(),
@@ -186,52 +194,14 @@ fn paint(text: &str, condition: Condition, colour: Colour) -> String {
 
 /// A line for each link that is not simply up, which says why.
 fn remarks(out: &mut String, status: &Status) {
-    let remarks = status.tunnels.iter().filter_map(|link| Some((link, remark(link)?)));
+    let remarks = status.tunnels.iter().filter_map(|link| Some((link, link.remark.as_ref()?)));
     for (number, (link, text)) in remarks.enumerate() {
         if number == 0 {
             out.push('\n');
         }
         let name = cut(&printable(&link.name), MAX_NAME);
-        wrapped(out, &format!("{name}: {}", printable(&text)));
+        wrapped(out, &format!("{name}: {}", printable(text)));
     }
-}
-
-/// Why a link does not carry packets as it should.
-#[must_use]
-pub fn remark(link: &Link) -> Option<String> {
-    let age = span(link.state_age_seconds);
-    Some(match link.condition() {
-        Condition::Up => return None,
-        Condition::Standby => "used only while no other link is usable".to_owned(),
-        Condition::Poor(why) => format!("{why} for {age}; used only while no better one is up"),
-        Condition::Silent => {
-            "nothing arrives at present; the others carry its packets, and it is probed".to_owned()
-        }
-        Condition::Off => {
-            format!("switched off by hand; `mlvpn link {} up` switches it on", link.name)
-        }
-        Condition::Down => match &link.trouble {
-            Some(trouble) => format!("no socket: {trouble}"),
-            None => format!("down for {age}{}", before(link)),
-        },
-        Condition::Waiting if link.mode == "client" => format!(
-            "no answer from {} port {} for {age}{}; see whether the server runs there, and UDP passes",
-            link.destaddr,
-            link.destport,
-            before(link)
-        ),
-        Condition::Waiting => format!(
-            "no client has come to {} port {} for {age}{}",
-            link.bindaddr,
-            link.bindport,
-            before(link)
-        ),
-    })
-}
-
-/// Why it went down, if it was up.
-fn before(link: &Link) -> String {
-    link.last_down_reason.as_ref().map(|why| format!(" (went down: {why})")).unwrap_or_default()
 }
 
 /// Text over as many lines as it needs, those after the first indented.

@@ -23,11 +23,16 @@ const STRICT: ControlLimits = ControlLimits { clients: 64, patience: Duration::f
 
 impl Running {
     fn start(name: &str, limits: ControlLimits) -> Self {
+        Self::start_with_token(name, limits, None)
+    }
+
+    fn start_with_token(name: &str, limits: ControlLimits, token: Option<ControlToken>) -> Self {
         let file = format!("mlvpn-control-{name}-{}", std::process::id());
         let path = std::env::temp_dir().join(file);
         let config = ControlConfig {
             unix_path: Some(path.clone()),
             tcp: Some(("127.0.0.1".to_owned(), 0)),
+            token,
             limits,
         };
         let (server, failures) = ControlServer::bind(&config);
@@ -281,6 +286,7 @@ fn a_port_that_is_taken_is_told_and_the_unix_socket_works_all_the_same() {
     let (server, failures) = ControlServer::bind(&ControlConfig {
         unix_path: Some(path.clone()),
         tcp: Some(("127.0.0.1".to_owned(), taken.local_addr().unwrap().port())),
+        token: None,
         limits: LENIENT,
     });
     assert!(matches!(failures.as_slice(), [ControlError::Tcp { .. }]), "{failures:?}");
@@ -326,4 +332,51 @@ async fn links_are_switched_over_the_unix_socket_and_not_over_tcp() {
     let answer = server.ask_text(Transport::Unix, "link up dsl1\n").await;
     assert!(answer.contains("busy or ending"), "{answer}");
     server.stop().await;
+}
+
+const TOKEN: &str = "XasIfmJKikt54X+Lg4AO5m87sSkmGLb9HC+LJ/+I4Os=";
+
+#[tokio::test]
+async fn with_a_token_nothing_is_told_over_tcp_without_it() {
+    let token = ControlToken::parse(TOKEN).ok();
+    let server = Running::start_with_token("token", LENIENT, token);
+    for path in ["/", "/status", "/history", "/metrics", "/nothing"] {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\n");
+        for proof in ["", "Authorization: Bearer x\r\n"] {
+            let answer = server.ask_text(Transport::Tcp, &format!("{request}{proof}\r\n")).await;
+            assert!(answer.starts_with("HTTP/1.1 401 "), "{path}: {answer}");
+            assert!(answer.contains("www-authenticate: Basic realm="), "{answer}");
+            assert!(!answer.contains("dsl1"), "{answer}");
+        }
+        let proof = format!("Authorization: Bearer {TOKEN}\r\n\r\n");
+        let answer = server.ask_text(Transport::Tcp, &format!("{request}{proof}")).await;
+        assert!(!answer.starts_with("HTTP/1.1 401 "), "{path}: {answer}");
+        assert!(!answer.contains("access-control-allow-origin"), "{answer}");
+        let answer = server.ask_text(Transport::Unix, &format!("{request}\r\n")).await;
+        assert!(!answer.starts_with("HTTP/1.1 401 "), "{path}: the socket has its mode: {answer}");
+    }
+    for line in ["status\n", "metrics\n", "history\n"] {
+        let answer = server.ask_text(Transport::Tcp, line).await;
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    }
+    server.stop().await;
+}
+
+#[test]
+fn an_address_that_others_reach_is_bound_to_with_a_token_only() {
+    for host in ["0.0.0.0", "::", "::ffff:0.0.0.0"] {
+        let tcp = Some((host.to_owned(), 0));
+        let open = ControlConfig { tcp: tcp.clone(), ..ControlConfig::default() };
+        let (server, failures) = ControlServer::bind(&open);
+        assert!(server.tcp_address().is_none());
+        let [ControlError::NoToken { .. }] = failures.as_slice() else { panic!("{failures:?}") };
+        assert!(failures[0].to_string().contains("control_token_file"), "{}", failures[0]);
+        let token = ControlToken::parse(TOKEN).ok();
+        let (server, failures) = ControlServer::bind(&ControlConfig { token, ..open });
+        assert!(server.tcp_address().is_some(), "{failures:?}");
+    }
+    let tcp = Some(("localhost".to_owned(), 0));
+    let (server, failures) =
+        ControlServer::bind(&ControlConfig { tcp, ..ControlConfig::default() });
+    assert!(server.tcp_address().is_some(), "{failures:?}");
 }

@@ -102,6 +102,7 @@ fn control_config(config: &Config) -> ControlConfig {
     ControlConfig {
         unix_path: control.unix_path.clone(),
         tcp: control.http.as_ref().map(|(host, port)| (host_text(host), *port)),
+        token: control.token.clone(),
         ..ControlConfig::default()
     }
 }

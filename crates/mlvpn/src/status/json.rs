@@ -106,6 +106,8 @@ struct Tunnel<'a> {
     received_peak: Option<u64>,
     trouble: Option<&'a str>,
     disabled: bool,
+    condition: &'static str,
+    remark: Option<String>,
 }
 
 /// Bytes per second.
@@ -197,6 +199,8 @@ impl<'a> From<&'a LinkStatus> for Tunnel<'a> {
             received_peak: link.received_peak,
             trouble: link.trouble.as_deref(),
             disabled: link.is_disabled,
+            condition: link.condition().as_str(),
+            remark: link.remark(),
         }
     }
 }

@@ -7,7 +7,7 @@ fn shown(json: &str) -> Status {
 
 /// A client with links in every condition.
 fn client() -> Status {
-    let up = r#""status":"connected","srtt_ms":21.44,"loss_ratio":0,"rate":{"sent":400000,"received":5000000},
+    let up = r#""srtt_ms":21.44,"loss_ratio":0,"rate":{"sent":400000,"received":5000000},
         "received_peak":6000000,"path":{"state":"up","capacity":1500000,"loss_ratio":0.004,"mtu":1472}"#;
     shown(&format!(
         r#"{{"name":"mlvpn","version":"3.0.0","mode":"client","uptime_seconds":8040,"protocol_version":2,
@@ -15,15 +15,14 @@ fn client() -> Status {
         "session":{{"bytes_from_tun":4200000,"bytes_to_tun":12300000000,"drops":{{"replayed":2,"no_path":3}}}},
         "peers":[{{"name":"office","software":"mlvpn 3.0.0","uptime_seconds":192}}],
         "tunnels":[
-          {{"name":"adsl","mode":"client",{up}}},
-          {{"name":"a-link-with-a-very-long-name","mode":"client",{up},"fallback_only":true}},
-          {{"name":"old","mode":"client","status":"lossy link","state_age_seconds":70,"srtt_ms":340.2,
-            "loss_ratio":0.12,"bandwidth":250000,"rate":{{"sent":100000,"received":1000000}}}},
-          {{"name":"lte","mode":"client","status":"waiting peer","destaddr":"vpn.example.net","destport":"5081",
-            "state_age_seconds":192,"last_down_reason":"no keepalive from the peer within the timeout"}},
-          {{"name":"usb","mode":"client","status":"disconnected","trouble":"usb0: no such device"}},
-          {{"name":"sat","mode":"client","status":"connected","path":{{"state":"suspect","mtu":1200}}}},
-          {{"name":"off","mode":"client","status":"disconnected","disabled":true}}
+          {{"name":"adsl","condition":"up",{up}}},
+          {{"name":"a-link-with-a-very-long-name","condition":"standby","remark":"used only while no other link is usable",{up}}},
+          {{"name":"old","condition":"lossy","remark":"loses too much for 1 min 10 s; used only while no better one is up",
+            "srtt_ms":340.2,"loss_ratio":0.12,"bandwidth":250000,"rate":{{"sent":100000,"received":1000000}}}},
+          {{"name":"lte","condition":"waiting","remark":"no answer from 192.0.2.1:5081 for 3 min 12 s (went down: no keepalive from the peer within the timeout); see whether the server runs there, and UDP passes"}},
+          {{"name":"usb","condition":"down","remark":"no socket: usb0: no such device"}},
+          {{"name":"sat","condition":"silent","remark":"nothing arrives at present","path":{{"mtu":1200}}}},
+          {{"name":"off","condition":"off","remark":"switched off by hand"}}
         ]}}"#
     ))
 }
@@ -47,13 +46,13 @@ fn a_client_is_shown_on_one_screen() {
     off             off           -       -       -       -      -     -     -     -
 
     a-link-with-a…: used only while no other link is usable
-    old: lossy for 1 min 10 s; used only while no better one is up
-    lte: no answer from vpn.example.net port 5081 for 3 min 12 s (went down: no
-        keepalive from the peer within the timeout); see whether the server runs
-        there, and UDP passes
+    old: loses too much for 1 min 10 s; used only while no better one is up
+    lte: no answer from 192.0.2.1:5081 for 3 min 12 s (went down: no keepalive from
+        the peer within the timeout); see whether the server runs there, and UDP
+        passes
     usb: no socket: usb0: no such device
-    sat: nothing arrives at present; the others carry its packets, and it is probed
-    off: switched off by hand; `mlvpn link off up` switches it on
+    sat: nothing arrives at present
+    off: switched off by hand
     "#);
 }
 
@@ -63,7 +62,7 @@ fn a_server_lists_its_peers_and_who_is_missing() {
         r#"{"name":"vpn","version":"3.0.0","mode":"server","uptime_seconds":5,
         "tuntap":{"name":"tun0","mtu":1400},
         "peers":[{"name":"camper","uptime_seconds":442800},{"public_key":"3p7bfXt9wbTTW2HC7OQ1Nz+DQ8hbeGdNrfx+FG+IK08="}],
-        "tunnels":[{"name":"dsl1","mode":"server","status":"waiting peer","bindaddr":"any","bindport":"5080"}]}"#,
+        "tunnels":[{"name":"dsl1","condition":"waiting","remark":"nobody has come to any address, port 5080, for 5 s"}]}"#,
     );
     insta::assert_snapshot!(render(&status, Colour::Off), @r#"
     vpn 3.0.0, server, no link is up, up 5 s
@@ -76,7 +75,7 @@ fn a_server_lists_its_peers_and_who_is_missing() {
     link  state       now    seen     now     can RTT ms loss% share   MTU
     dsl1  waiting       -       -       -       -      -     -     -     -
 
-    dsl1: no client has come to any port 5080 for 0 s
+    dsl1: nobody has come to any address, port 5080, for 5 s
     "#);
 }
 
@@ -95,7 +94,8 @@ fn nothing_is_wider_than_80_columns_and_nothing_drives_the_terminal() {
     status.peers = (0..40).map(|_| Peer { name: Some(long.clone()), ..Peer::default() }).collect();
     for link in &mut status.tunnels {
         link.name.clone_from(&long);
-        link.trouble = Some("words ".repeat(60));
+        link.remark = Some("words ".repeat(60));
+        link.condition.clone_from(&long);
         link.rate = link.rate.map(|_| super::super::document::Rate {
             sent: 12_500_000_000,
             received: 12_500_000_000,
