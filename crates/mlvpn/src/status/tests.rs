@@ -388,3 +388,62 @@ fn documented(heading: &str) -> BTreeMap<String, String> {
         })
         .collect()
 }
+
+/// The words of an expression for Prometheus that name metrics: all but functions, labels and spans of time.
+fn metrics_in(expression: &str) -> BTreeSet<String> {
+    const NO_METRICS: [&str; 11] = [
+        "rate",
+        "increase",
+        "sum",
+        "by",
+        "on",
+        "and",
+        "instance",
+        "tunnel",
+        "up",
+        "job",
+        "label_values",
+    ];
+    let mut depth = 0;
+    let outside = expression.chars().map(|c| {
+        depth += i32::from(matches!(c, '{' | '[')) - i32::from(matches!(c, '}' | ']'));
+        if depth > 0 { ' ' } else { c }
+    });
+    let outside: String = outside.collect();
+    let words = outside.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    let names = words.filter(|word| word.starts_with(|c: char| c.is_ascii_alphabetic()));
+    names.filter(|word| !NO_METRICS.contains(word)).map(str::to_owned).collect()
+}
+
+/// The values of all fields called `key`.
+fn values_of<'a>(document: &'a Value, key: &str, found: &mut Vec<&'a str>) {
+    match document {
+        Value::Object(object) => {
+            found.extend(object.get(key).and_then(Value::as_str));
+            object.values().for_each(|inner| values_of(inner, key, found));
+        }
+        Value::Array(items) => items.iter().for_each(|inner| values_of(inner, key, found)),
+        _ => {}
+    }
+}
+
+#[test]
+fn the_dashboard_and_the_alerts_ask_for_metrics_that_there_are() {
+    let known = documented("## Metrics");
+    let dashboard = include_str!("../../../../packaging/grafana/mlvpn.json");
+    let dashboard: Value = serde_json::from_str(dashboard).unwrap();
+    let mut expressions = Vec::new();
+    values_of(&dashboard, "expr", &mut expressions);
+    assert!(expressions.len() >= 15, "{expressions:?}");
+    values_of(&dashboard, "query", &mut expressions);
+    expressions.retain(|expression| *expression != "prometheus");
+    let monitoring = include_str!("../../../../docs/monitoring.md");
+    let alerts = monitoring.split_once("## Alerts").unwrap().1;
+    let rows = alerts.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` |"));
+    expressions.extend(rows.map(|(expression, _)| expression));
+    for expression in expressions {
+        for metric in metrics_in(expression) {
+            assert!(known.contains_key(&metric), "{metric} in {expression}");
+        }
+    }
+}
