@@ -26,6 +26,14 @@ fn events(end: &End) -> Vec<String> {
     events.iter().map(|event| event["text"].as_str().unwrap().to_owned()).collect()
 }
 
+/// Waits until the program has run for two seconds more: what it would do wrong, it has done then, and the
+/// status tells it.
+fn let_it_run(end: &End) {
+    let uptime = || end.status()["uptime_seconds"].as_f64().unwrap();
+    let until = uptime() + 2.0;
+    wait_for("two seconds", || uptime() > until);
+}
+
 fn a_link_that_is_switched_off_stays_off_until_it_is_switched_on() {
     let lab = two_links();
     let mut tunnel = Plan::over(&lab).start(&lab);
@@ -40,6 +48,7 @@ fn a_link_that_is_switched_off_stays_off_until_it_is_switched_on() {
     // Neither another key nor another socket changes it.
     tunnel.client.reload(|conf| conf.set("dsl1", "timeout", 50));
     tunnel.client.reload(|conf| conf.set("dsl1", "bindport", 6_001));
+    let_it_run(&tunnel.client);
     tunnel.wait_for_echo(SERVER_V4);
     let link = tunnel.client.link("dsl1");
     assert_eq!((&link["disabled"], &link["status"]), (&true.into(), &"disconnected".into()));
@@ -71,6 +80,7 @@ fn a_link_becomes_a_fallback_while_it_runs() {
     switch(&tunnel.client, &["dsl2", "fallback"]);
     wait_for("a fallback", || is_fallback(&tunnel.client));
     tunnel.client.reload(|conf| conf.set("dsl2", "timeout", 50));
+    let_it_run(&tunnel.client);
     assert!(is_fallback(&tunnel.client), "a reload leaves it");
     let screen = String::from_utf8(tunnel.client.run(&["status"]).stdout).unwrap();
     assert!(screen.contains("dsl2  standby"), "{screen}");
