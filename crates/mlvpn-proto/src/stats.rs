@@ -135,6 +135,11 @@ pub struct LinkStats {
     pub sent: Traffic,
     /// Authentic datagrams received; bytes are UDP payload.
     pub received: Traffic,
+    /// Datagrams sent to all peers that are reached over the link, in the sessions that there are now. It
+    /// becomes less when a session ends.
+    pub sent_to_all: Traffic,
+    /// Authentic datagrams received from all of them.
+    pub received_from_all: Traffic,
     /// Smoothed round-trip time.
     pub srtt: Option<Duration>,
     /// Its variation.

@@ -3,6 +3,7 @@
 mod check;
 pub(crate) mod genpass;
 mod keys;
+mod live;
 mod pages;
 
 use std::path::PathBuf;
@@ -34,6 +35,8 @@ Examples:
   mlvpn -c /etc/mlvpn/mlvpn.conf --user mlvpn --name adsl
                                           run as a service, shown as `adsl` by ps
   mlvpn -c mlvpn.conf --debug -vv         run in a terminal, and see why
+  mlvpn status                            what the links of the running mlvpn do
+  mlvpn link lte down                     use another link than this one, for now
   mlvpn demo                              see what bonding does, without any set-up
   mlvpn genpass                           a password for both ends
   mlvpn genkey --out /etc/mlvpn/private.key
@@ -117,6 +120,16 @@ enum Command {
         /// The configuration file
         file: PathBuf,
     },
+    /// Show what a running mlvpn does: links, rates, delays, losses, peers
+    ///
+    /// One screen for people; --json prints everything for programs. It is asked over the socket of
+    /// control_unix_path.
+    Status(live::StatusOptions),
+    /// Switch a link of a running mlvpn: `mlvpn link NAME down`
+    ///
+    /// It lasts until it is switched back or mlvpn is restarted; reading the configuration again leaves it. Who may
+    /// use the socket of control_unix_path may do this: its owner, and root.
+    Link(live::LinkOptions),
     /// See two lines bonded on this machine, without any configuration
     ///
     /// Builds a client and a server in network namespaces, joined by emulated lines, runs mlvpn on both,
@@ -199,6 +212,8 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = match (cli.command, cli.run) {
         (Some(Command::Check { file }), _) => return check::run(&file),
+        (Some(Command::Status(options)), _) => live::status(&options),
+        (Some(Command::Link(options)), _) => live::link(&options),
         (Some(Command::Demo(options)), _) => crate::demo::run(&options),
         (Some(Command::Genpass), _) => genpass::run(),
         (Some(Command::Genkey(target)), _) => keys::genkey(&target),

@@ -19,6 +19,7 @@
 //! | `password` | the shared secret |
 
 mod checks;
+mod control_token;
 mod credentials;
 mod file;
 mod finding;
@@ -37,6 +38,7 @@ use std::time::Duration;
 use ipnet::{Ipv4Net, Ipv6Net};
 use zeroize::Zeroizing;
 
+pub use control_token::ControlToken;
 pub use credentials::{Credentials, KeyPair, Peer, ProtocolVersion};
 pub use finding::{Finding, Findings, Severity, Span};
 pub use key_files::{KeyFiles, MAX_KEYS_BYTES};
@@ -149,6 +151,8 @@ pub struct Control {
     pub unix_path: Option<PathBuf>,
     /// `control_bind_host` and `control_bind_port`: HTTP; only when both are set.
     pub http: Option<(Host, u16)>,
+    /// What `control_token_file` holds: who asks over HTTP must know it.
+    pub token: Option<ControlToken>,
 }
 
 /// An uplink: one section of the file.

@@ -2,25 +2,32 @@
 //!
 //! It runs on the control thread, reads snapshots that the data thread publishes, and never makes
 //! that one wait. Both sockets take HTTP and the line protocol of the C program; the first line
-//! decides. docs/status.md is the reference.
+//! decides. HTTP and TCP only read; who may write to the unix socket may also switch links.
+//! docs/status.md is the reference.
 
 use std::convert::Infallible;
 use std::io;
-use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr, TcpListener, ToSocketAddrs};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tracing::{debug, info, warn};
 
+use crate::config::ControlToken;
 use crate::status::StatusSnapshot;
+use crate::status::history::History;
+pub use request::{LinkSwitch, Request};
 use socket_file::SocketFile;
 
+mod access;
 mod http;
 mod line;
+mod page;
+mod request;
 mod socket_file;
 
 /// Where the control server listens, and what it bears.
@@ -30,6 +37,9 @@ pub struct ControlConfig {
     pub unix_path: Option<PathBuf>,
     /// `control_bind_host` and `control_bind_port`; none: no TCP port.
     pub tcp: Option<(String, u16)>,
+    /// What clients of the TCP port must know; without it, that is opened on addresses of this machine
+    /// alone.
+    pub token: Option<ControlToken>,
     /// What one client may cost.
     pub limits: ControlLimits,
 }
@@ -73,6 +83,18 @@ pub enum ControlError {
         /// What the system says.
         source: io::Error,
     },
+    /// Others reach the port, and nothing keeps them from reading.
+    #[error(
+        "control_bind_host {host}: others may reach {address}, and there is no control_token_file, so \
+         that HTTP is not opened; bind to 127.0.0.1 or ::1, or make a token with `mlvpn genpsk --out FILE` \
+         and name that file with control_token_file"
+    )]
+    NoToken {
+        /// The host as configured.
+        host: String,
+        /// An address that it has.
+        address: IpAddr,
+    },
     /// The port could not be opened.
     #[error("control_bind_host {host}, control_bind_port {port}: {source}")]
     Tcp {
@@ -85,11 +107,23 @@ pub enum ControlError {
     },
 }
 
+/// What the server tells, and whom it asks to do something.
+#[derive(Debug)]
+pub struct Desk {
+    /// What is.
+    pub status: watch::Receiver<Arc<StatusSnapshot>>,
+    /// What was.
+    pub history: Arc<Mutex<History>>,
+    /// Takes what people want done.
+    pub requests: mpsc::Sender<Request>,
+}
+
 /// The open sockets, not served yet. Dropping it removes the unix socket's file.
 #[derive(Debug)]
 pub struct ControlServer {
     unix: Option<SocketFile>,
     tcp: Option<TcpListener>,
+    token: Option<ControlToken>,
     limits: ControlLimits,
 }
 
@@ -106,12 +140,14 @@ impl ControlServer {
             failures.push(failure);
             None
         });
-        let tcp = config.tcp.as_ref().map(|(host, port)| bind_tcp(host, *port)).transpose();
+        let tcp =
+            config.tcp.as_ref().map(|(host, port)| bind_tcp(host, *port, config.token.is_some()));
+        let tcp = tcp.transpose();
         let tcp = tcp.unwrap_or_else(|failure| {
             failures.push(failure);
             None
         });
-        (Self { unix, tcp, limits: config.limits }, failures)
+        (Self { unix, tcp, token: config.token.clone(), limits: config.limits }, failures)
     }
 
     /// The address of the TCP port, when there is one.
@@ -124,16 +160,13 @@ impl ControlServer {
     ///
     /// # Errors
     /// When the runtime cannot take the sockets.
-    pub async fn run(
-        mut self,
-        status: watch::Receiver<Arc<StatusSnapshot>>,
-        stop: impl Future<Output = ()>,
-    ) -> io::Result<()> {
+    pub async fn run(mut self, desk: Desk, stop: impl Future<Output = ()>) -> io::Result<()> {
         let tcp = self.tcp.take().map(tokio::net::TcpListener::from_std).transpose()?;
         let unix = self.unix.as_mut().and_then(SocketFile::take_listener);
         let unix = unix.map(tokio::net::UnixListener::from_std).transpose()?;
         let shared = Shared {
-            status,
+            desk: Arc::new(desk),
+            token: self.token.take().map(Arc::new),
             patience: self.limits.patience,
             seats: Arc::new(Semaphore::new(self.limits.clients)),
         };
@@ -148,14 +181,20 @@ impl ControlServer {
 /// What every client's task needs.
 #[derive(Clone)]
 struct Shared {
-    status: watch::Receiver<Arc<StatusSnapshot>>,
+    desk: Arc<Desk>,
+    /// What clients of the TCP port must know.
+    token: Option<Arc<ControlToken>>,
     patience: Duration,
     seats: Arc<Semaphore>,
 }
 
 impl Shared {
     fn snapshot(&self) -> Arc<StatusSnapshot> {
-        Arc::clone(&self.status.borrow())
+        Arc::clone(&self.desk.status.borrow())
+    }
+
+    fn history(&self) -> String {
+        self.desk.history.lock().unwrap_or_else(PoisonError::into_inner).to_json()
     }
 }
 
@@ -172,15 +211,19 @@ fn bind_unix(path: &Path) -> Result<SocketFile, ControlError> {
     Ok(socket)
 }
 
-fn bind_tcp(host: &str, port: u16) -> Result<TcpListener, ControlError> {
+fn bind_tcp(host: &str, port: u16, has_token: bool) -> Result<TcpListener, ControlError> {
+    let failure = |source| ControlError::Tcp { host: host.to_owned(), port, source };
+    let addresses: Vec<_> = (host, port).to_socket_addrs().map_err(failure)?.collect();
+    let is_reached = |address: &SocketAddr| !address.ip().to_canonical().is_loopback();
+    if let Some(address) = addresses.iter().find(|address| !has_token && is_reached(address)) {
+        return Err(ControlError::NoToken { host: host.to_owned(), address: address.ip() });
+    }
     let open = || {
-        let addresses: Vec<_> = (host, port).to_socket_addrs()?.collect();
         let listener = TcpListener::bind(addresses.as_slice())?;
         listener.set_nonblocking(true)?;
         Ok(listener)
     };
-    let listener =
-        open().map_err(|source| ControlError::Tcp { host: host.to_owned(), port, source })?;
+    let listener = open().map_err(failure)?;
     info!(host, port, "control port open");
     Ok(listener)
 }
@@ -265,10 +308,10 @@ where
     };
     let Ok(head) = head else { return debug!(?transport, "control client said nothing") };
     let mut replayed = head.as_slice().chain(&mut reader);
-    match first_speech(&head, transport) {
-        Speech::Line => line::serve(replayed, &mut writer, shared).await,
+    match first_speech(&head, transport, shared.token.is_some()) {
+        Speech::Line => line::serve(replayed, &mut writer, transport, shared).await,
         Speech::Http => tokio::select! {
-            () = http::serve(&mut replayed, &mut writer, shared) => {}
+            () = http::serve(&mut replayed, &mut writer, transport, shared) => {}
             () = &mut deadline => debug!(?transport, "control client was too slow"),
         },
         Speech::TooLong => debug!(?transport, "control client sent an endless line"),
@@ -303,8 +346,9 @@ enum Speech {
 }
 
 /// What the client speaks, from its first bytes. On TCP, where the C program speaks HTTP only,
-/// what is neither a command nor a request is a malformed request.
-fn first_speech(head: &[u8], transport: Transport) -> Speech {
+/// what is neither a command nor a request is a malformed request; so is a command there where a token
+/// is needed, for which a command has no place.
+fn first_speech(head: &[u8], transport: Transport, needs_token: bool) -> Speech {
     let line = head.split(|&byte| byte == b'\n').next().unwrap_or_default();
     if http::looks_like_request(line) {
         Speech::Http
@@ -313,7 +357,7 @@ fn first_speech(head: &[u8], transport: Transport) -> Speech {
             Transport::Unix => Speech::TooLong,
             Transport::Tcp => Speech::Http,
         }
-    } else if transport == Transport::Unix || line::is_command(line) {
+    } else if transport == Transport::Unix || (line::is_command(line) && !needs_token) {
         Speech::Line
     } else {
         Speech::Http

@@ -8,13 +8,18 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+mod condition;
+pub mod history;
 mod json;
 mod metrics;
 mod path;
 mod peer;
+mod rate;
 
+pub use condition::{Condition, span};
 pub use path::{PathState, PathStatus, RateState};
 pub use peer::{LaneStatus, PeerStatus, QueueStatus, RecoveryStatus};
+pub use rate::{Rates, Volume};
 
 /// Everything that the status page tells, at one moment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -39,6 +44,8 @@ pub struct StatusSnapshot {
     pub protocol_version: Option<u8>,
     /// What went through the tunnel's interface.
     pub session: SessionCounters,
+    /// What goes through the interface now; none in the first second.
+    pub rates: Option<Rates>,
     /// The resequencer; with version 2 those of all peers together.
     pub reorder: ReorderStatus,
     /// Peers that speak version 2.
@@ -62,6 +69,7 @@ impl StatusSnapshot {
             tuntap: TuntapStatus::default(),
             protocol_version: None,
             session: SessionCounters::default(),
+            rates: None,
             reorder: ReorderStatus::default(),
             peers: Vec::new(),
             links: Vec::new(),
@@ -192,6 +200,17 @@ pub struct LinkStatus {
     pub disconnects: u64,
     /// What went over it.
     pub traffic: LinkTraffic,
+    /// What went over it to and from all peers, which rates are made of.
+    pub volume: Volume,
+    /// What goes over it now, to and from all peers; none where that is not known.
+    pub rates: Option<Rates>,
+    /// The most that came over it in one of the last 300 seconds, in bytes per second: what it can carry from
+    /// the peers is no less.
+    pub received_peak: Option<u64>,
+    /// Why it has no socket; none when it has, or when one is being opened for the first time.
+    pub trouble: Option<String>,
+    /// Switched off by hand.
+    pub is_disabled: bool,
     /// How it measures.
     pub quality: LinkQuality,
     /// Limits and roles, as configured.
@@ -202,6 +221,15 @@ pub struct LinkStatus {
     pub socket_errors: u64,
     /// What version 2 knows of it; none while that is not spoken on it.
     pub path: Option<PathStatus>,
+}
+
+impl LinkStatus {
+    /// Share of the latest packets that were lost, 0 to 1: of those to the peer with version 2, of those from it
+    /// with version 1.
+    #[must_use]
+    pub fn loss_ratio(&self) -> f64 {
+        self.path.map_or(self.quality.loss_ratio, |path| path.loss_ratio)
+    }
 }
 
 /// How a link is attached to the network, as configured.
@@ -280,6 +308,12 @@ pub enum LinkState {
 }
 
 impl LinkState {
+    /// Whether packets can go over it.
+    #[must_use]
+    pub fn is_up(self) -> bool {
+        matches!(self, Self::Connected | Self::Lossy | Self::Slow)
+    }
+
     /// The words of the C program.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -6,7 +6,7 @@ use crate::event::Quality;
 use crate::handshake::v1::LinkState;
 use crate::id::LinkIndex;
 use crate::session::v2::{self, path::Path};
-use crate::stats::{LinkStats, SessionStats, Version};
+use crate::stats::{LinkStats, SessionStats, Traffic, Version};
 use crate::time::Instant;
 
 impl Endpoint {
@@ -61,9 +61,12 @@ impl Endpoint {
 
     /// The path of a link, the one that is up where there are several.
     fn path_of(&self, link: LinkIndex) -> Option<&Path> {
-        let paths =
-            self.sessions.iter().flat_map(v2::Session::paths).filter(|p| p.route.link == link);
-        paths.max_by_key(|path| (path.is_usable(), path.times.received))
+        self.paths_of(link).max_by_key(|path| (path.is_usable(), path.times.received))
+    }
+
+    /// The paths to all peers that are reached over a link.
+    fn paths_of(&self, link: LinkIndex) -> impl Iterator<Item = &Path> {
+        self.sessions.iter().flat_map(v2::Session::paths).filter(move |p| p.route.link == link)
     }
 
     fn link_stats(
@@ -75,6 +78,11 @@ impl Endpoint {
     ) -> LinkStats {
         let counters = path.map(|path| path.counters).unwrap_or_default();
         let rtt = path.map(|path| path.rtt).unwrap_or_default();
+        let (mut sent_to_all, mut received_from_all) = (Traffic::default(), Traffic::default());
+        for path in self.paths_of(index) {
+            sent_to_all.add(path.counters.sent);
+            received_from_all.add(path.counters.received);
+        }
         LinkStats {
             link: index,
             name: link.config.name.clone(),
@@ -91,6 +99,8 @@ impl Endpoint {
             remote: path.map(|path| path.route.remote).or_else(|| self.remote_of(index)),
             sent: counters.sent,
             received: counters.received,
+            sent_to_all,
+            received_from_all,
             srtt: rtt.estimator.smoothed(),
             rttvar: rtt.estimator.variation(),
             loss_percent: path.map_or(0, |path| (path.loss.share(now) * 100.0) as u8),

@@ -259,6 +259,8 @@ impl Session {
             remote: path.remote,
             sent: path.counters.sent,
             received: path.counters.received,
+            sent_to_all: path.counters.sent,
+            received_from_all: path.counters.received,
             srtt: path.estimates.rtt.smoothed(),
             rttvar: path.estimates.rtt.variation(),
             loss_percent: path.estimates.loss.percent(now),

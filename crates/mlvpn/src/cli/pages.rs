@@ -33,7 +33,7 @@ pub(super) fn write_man_pages(dir: &Path) -> anyhow::Result<()> {
 }
 
 /// Writes to standard output; a reader that has seen enough is no error.
-fn print(bytes: &[u8]) -> anyhow::Result<()> {
+pub(super) fn print(bytes: &[u8]) -> anyhow::Result<()> {
     match io::stdout().lock().write_all(bytes) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(error).context("cannot write to standard output")

@@ -47,7 +47,7 @@ const fn key(name: &'static str, scope: Scope) -> Key {
 }
 
 /// All keys that are read. A name that means another thing in another place occurs once for each.
-pub static KEYS: [Key; 35] = [
+pub static KEYS: [Key; 36] = [
     key("mode", Scope::General),
     key("password", Scope::General),
     key("protocol_version", Scope::General),
@@ -67,6 +67,7 @@ pub static KEYS: [Key; 35] = [
     key("control_unix_path", Scope::General),
     key("control_bind_host", Scope::General),
     key("control_bind_port", Scope::General),
+    key("control_token_file", Scope::General),
     key("timeout", Scope::Both),
     key("loss_tolerence", Scope::Both),
     key("latency_tolerence", Scope::Both),

@@ -226,3 +226,28 @@ fn the_documentation_has_every_key_and_no_other() {
     known.sort_unstable();
     assert_eq!(documented, known);
 }
+
+#[test]
+fn http_that_others_reach_without_a_token_is_warned_of() {
+    let with = |host: &str, more: &str| {
+        let text = format!(
+            "[general]\nmode=client\npassword=w3nMzb8eTqLfYc5hXs2uRj7d\ncontrol_bind_host=\"{host}\"\n\
+             control_bind_port=1040\n{more}{LINK}"
+        );
+        let mut keys =
+            KeyFiles::from_bytes(b"XasIfmJKikt54X+Lg4AO5m87sSkmGLb9HC+LJ/+I4Os= t\n").unwrap();
+        parse_with_keys("t", text.as_bytes(), &mut keys).unwrap()
+    };
+    for host in ["127.0.0.1", "::1", "localhost", "::ffff:127.0.0.1"] {
+        assert_eq!(with(host, "").warnings.warnings(), 0, "{host}");
+    }
+    for host in ["192.0.2.1", "0.0.0.0", "::"] {
+        let parsed = with(host, "");
+        let text = parsed.warnings.to_string();
+        assert!(text.contains("no control_token_file") && text.contains("mlvpn genpsk"), "{text}");
+        let parsed = with(host, "control_token_file = t\n");
+        assert_eq!(parsed.warnings.warnings(), 0, "{host}");
+        let token = parsed.config.general.control.token.unwrap();
+        assert!(token.is(b"XasIfmJKikt54X+Lg4AO5m87sSkmGLb9HC+LJ/+I4Os="));
+    }
+}

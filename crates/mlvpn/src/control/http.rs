@@ -5,7 +5,10 @@ use std::convert::Infallible;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::{ACCESS_CONTROL_ALLOW_ORIGIN, ALLOW, CONTENT_TYPE, HeaderValue, SERVER};
+use hyper::header::{
+    ACCESS_CONTROL_ALLOW_ORIGIN, ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, SERVER,
+    WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -13,7 +16,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tracing::debug;
 
-use super::Shared;
+use super::{Shared, Transport, access, page};
 
 /// To a client for whom there is no place.
 pub(super) const REFUSAL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nServer: mlvpn\r\n\
@@ -22,7 +25,12 @@ pub(super) const REFUSAL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nServer: 
 /// Bytes that a request's head may have; hyper takes no less than 8192.
 const MAX_HEAD: usize = 8192;
 
+const UNAUTHORIZED: &str = "The token of control_token_file is wanted: as `Authorization: Bearer TOKEN`, \
+    or as the password of Basic with any user name.\n";
+
 const HELP: &str = "mlvpn\n\n\
+    GET /         this text; for browsers, a page that shows all of it live\n\
+    GET /history  the last five minutes, and the latest events\n\
     GET /status   what the program is doing, as JSON\n\
     GET /metrics  the same for Prometheus\n";
 
@@ -30,10 +38,11 @@ const HELP: &str = "mlvpn\n\n\
 pub(super) async fn serve(
     reader: &mut (impl AsyncRead + Unpin),
     writer: &mut (impl AsyncWrite + Unpin),
+    transport: Transport,
     shared: &Shared,
 ) {
     let service = service_fn(async |request: Request<Incoming>| {
-        Ok::<_, Infallible>(answer(request.method(), request.uri().path(), shared))
+        Ok::<_, Infallible>(answer(&request, transport, shared))
     });
     let stream = TokioIo::new(tokio::io::join(&mut *reader, &mut *writer));
     let served = http1::Builder::new()
@@ -60,8 +69,27 @@ pub(super) fn looks_like_request(line: &[u8]) -> bool {
         || (METHODS.contains(&method) && line.len() > method.len())
 }
 
-fn answer(method: &Method, path: &str, shared: &Shared) -> Response<Full<Bytes>> {
-    let is_known = matches!(path, "/" | "/status" | "/metrics");
+fn answer<B>(request: &Request<B>, transport: Transport, shared: &Shared) -> Response<Full<Bytes>> {
+    if transport == Transport::Tcp
+        && let Some(token) = &shared.token
+        && !access::is_granted(request.headers(), token)
+    {
+        let mut refusal = text(StatusCode::UNAUTHORIZED, UNAUTHORIZED.to_owned());
+        refusal.headers_mut().insert(WWW_AUTHENTICATE, access::CHALLENGE);
+        return refusal;
+    }
+    let mut answer = find(request, shared);
+    // The C program allows every origin, and pages that show its status rely on that. Where a token is
+    // needed, only pages that come from here shall use it.
+    if shared.token.is_none() {
+        answer.headers_mut().insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    }
+    answer
+}
+
+fn find<B>(request: &Request<B>, shared: &Shared) -> Response<Full<Bytes>> {
+    let (method, path) = (request.method(), request.uri().path());
+    let is_known = matches!(path, "/" | "/status" | "/metrics" | "/history");
     if !is_known {
         return text(StatusCode::NOT_FOUND, "Not found. GET / tells what there is.\n".to_owned());
     }
@@ -72,11 +100,13 @@ fn answer(method: &Method, path: &str, shared: &Shared) -> Response<Full<Bytes>>
     }
     match path {
         "/status" => response(StatusCode::OK, "application/json", shared.snapshot().to_json()),
+        "/history" => response(StatusCode::OK, "application/json", shared.history()),
         "/metrics" => response(
             StatusCode::OK,
             "text/plain; version=0.0.4; charset=utf-8",
             shared.snapshot().to_metrics(),
         ),
+        _ if page::is_wanted(request.headers()) => page::response(),
         _ => text(StatusCode::OK, HELP.to_owned()),
     }
 }
@@ -85,13 +115,17 @@ fn text(status: StatusCode, body: String) -> Response<Full<Bytes>> {
     response(status, "text/plain; charset=utf-8", body)
 }
 
-/// The C program allows every origin, and pages that show its status rely on that.
-fn response(status: StatusCode, kind: &'static str, body: String) -> Response<Full<Bytes>> {
+pub(super) fn response(
+    status: StatusCode,
+    kind: &'static str,
+    body: String,
+) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(SERVER, HeaderValue::from_static("mlvpn"));
     response
 }

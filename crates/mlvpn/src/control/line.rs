@@ -1,11 +1,11 @@
-//! The line protocol of the C program: one command on a line, one answer for each.
+//! The line protocol of the C program, with commands of ours: one on a line, one answer for each.
 
 use tokio::io::{
     AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader,
 };
 use tokio::time::timeout;
 
-use super::{MAX_LINE, Shared};
+use super::{LinkSwitch, MAX_LINE, Request, Shared, Transport};
 
 /// End of transmission: the client wants no more.
 pub(super) const EOT: u8 = 0x04;
@@ -17,15 +17,19 @@ pub(super) const REFUSAL: &[u8] = b"ERR: Too many clients.\n";
 pub(super) async fn serve(
     reader: impl AsyncRead + Unpin,
     writer: &mut (impl AsyncWrite + Unpin),
+    transport: Transport,
     shared: &Shared,
 ) {
     let mut reader = BufReader::new(reader);
     while let Ok(Some(line)) = timeout(shared.patience, read_line(&mut reader)).await {
         let command = Command::parse(&line);
-        let answer = match command {
+        let answer = match &command {
             Command::Nothing => continue,
             Command::Status => shared.snapshot().to_json(),
             Command::Metrics => shared.snapshot().to_metrics(),
+            Command::History => shared.history(),
+            Command::Link { .. } if transport == Transport::Tcp => READ_ONLY.to_owned(),
+            Command::Link { switch, name } => switch_link(name, *switch, shared).await,
             Command::Quit => "bye.".to_owned(),
             Command::Hangup => break,
             Command::Unknown => "{\"error\": \"unknown command\"}\n".to_owned(),
@@ -38,23 +42,41 @@ pub(super) async fn serve(
     let _ = timeout(shared.patience, super::close(reader, writer)).await;
 }
 
+const READ_ONLY: &str = "{\"error\": \"links are switched over the unix socket only\"}\n";
+
+/// Has a link switched, and says what came of it.
+async fn switch_link(name: &str, switch: LinkSwitch, shared: &Shared) -> String {
+    let (request, answer) = Request::new(name.to_owned(), switch);
+    let sent = shared.desk.requests.try_send(request);
+    let answer = async { sent.ok().map(|()| answer)?.await.ok() };
+    let done = timeout(shared.patience, answer).await.ok().flatten();
+    let (key, text) = match done.unwrap_or_else(|| Err("the program is busy or ending".into())) {
+        Ok(text) => ("done", text),
+        Err(text) => ("error", text),
+    };
+    format!("{}\n", serde_json::json!({ key: text }))
+}
+
 /// Whether a line without its end is a command, so that no HTTP is to be expected.
 pub(super) fn is_command(line: &[u8]) -> bool {
     Command::parse(line) != Command::Unknown
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Command {
     Nothing,
     Status,
     Metrics,
+    History,
+    Link { switch: LinkSwitch, name: String },
     Quit,
     Hangup,
     Unknown,
 }
 
 impl Command {
-    /// The first word counts, in any case; carriage returns are nothing.
+    /// The first word counts, in any case; carriage returns are nothing. The name of a link is all that
+    /// follows the word for what is to become of it.
     fn parse(line: &[u8]) -> Self {
         if line.contains(&EOT) {
             return Self::Hangup;
@@ -65,9 +87,20 @@ impl Command {
         match word.to_ascii_lowercase().as_slice() {
             b"status" | b"/status" => Self::Status,
             b"metrics" | b"/metrics" => Self::Metrics,
+            b"history" | b"/history" => Self::History,
             b"quit" => Self::Quit,
+            b"link" => Self::link(words).unwrap_or(Self::Unknown),
             _ => Self::Unknown,
         }
+    }
+}
+
+impl Command {
+    fn link<'a>(mut words: impl Iterator<Item = &'a [u8]>) -> Option<Self> {
+        let switch = LinkSwitch::from_word(std::str::from_utf8(words.next()?).ok()?)?;
+        let name = words.collect::<Vec<_>>().join(&b' ');
+        let name = String::from_utf8(name).ok().filter(|name| !name.is_empty())?;
+        Some(Self::Link { switch, name })
     }
 }
 
@@ -91,6 +124,7 @@ mod tests {
 
     #[test]
     fn commands_are_recognised_by_their_first_word_in_any_case() {
+        let down = |name: &str| Command::Link { switch: LinkSwitch::Down, name: name.to_owned() };
         for (line, command) in [
             (&b"status\n"[..], Command::Status),
             (b"STATUS\r\n", Command::Status),
@@ -101,6 +135,12 @@ mod tests {
             (b"\r\n", Command::Nothing),
             (b"  \n", Command::Nothing),
             (b"sta\rtus\n", Command::Status),
+            (b"history\n", Command::History),
+            (b"link DOWN dsl 1\n", down("dsl 1")),
+            (b"link down ADSL\r\n", down("ADSL")),
+            (b"link down\n", Command::Unknown),
+            (b"link dsl1 down\n", Command::Unknown),
+            (b"link up \xff\n", Command::Unknown),
             (b"statuses\n", Command::Unknown),
             (b"\xff\x00\n", Command::Unknown),
             (b"status\x04\n", Command::Hangup),

@@ -11,6 +11,7 @@ struct Running {
     path: PathBuf,
     address: SocketAddr,
     publisher: watch::Sender<Arc<StatusSnapshot>>,
+    requests: mpsc::Receiver<Request>,
     stop: Option<oneshot::Sender<()>>,
     task: tokio::task::JoinHandle<io::Result<()>>,
 }
@@ -22,11 +23,16 @@ const STRICT: ControlLimits = ControlLimits { clients: 64, patience: Duration::f
 
 impl Running {
     fn start(name: &str, limits: ControlLimits) -> Self {
+        Self::start_with_token(name, limits, None)
+    }
+
+    fn start_with_token(name: &str, limits: ControlLimits, token: Option<ControlToken>) -> Self {
         let file = format!("mlvpn-control-{name}-{}", std::process::id());
         let path = std::env::temp_dir().join(file);
         let config = ControlConfig {
             unix_path: Some(path.clone()),
             tcp: Some(("127.0.0.1".to_owned(), 0)),
+            token,
             limits,
         };
         let (server, failures) = ControlServer::bind(&config);
@@ -34,10 +40,12 @@ impl Running {
         let address = server.tcp_address().unwrap();
         let (publisher, status) = watch::channel(Arc::new(sample()));
         let (stop, stopped) = oneshot::channel();
-        let task = tokio::spawn(server.run(status, async {
+        let (sender, requests) = mpsc::channel(1);
+        let desk = Desk { status, history: Arc::default(), requests: sender };
+        let task = tokio::spawn(server.run(desk, async {
             let _ = stopped.await;
         }));
-        Self { path, address, publisher, stop: Some(stop), task }
+        Self { path, address, publisher, requests, stop: Some(stop), task }
     }
 
     /// Sends `request` on a connection of `transport`, and returns all that comes until it ends.
@@ -278,10 +286,97 @@ fn a_port_that_is_taken_is_told_and_the_unix_socket_works_all_the_same() {
     let (server, failures) = ControlServer::bind(&ControlConfig {
         unix_path: Some(path.clone()),
         tcp: Some(("127.0.0.1".to_owned(), taken.local_addr().unwrap().port())),
+        token: None,
         limits: LENIENT,
     });
     assert!(matches!(failures.as_slice(), [ControlError::Tcp { .. }]), "{failures:?}");
     assert!(path.exists());
     drop(server);
     assert!(!path.exists());
+}
+
+#[tokio::test]
+async fn the_history_is_told_over_both_sockets() {
+    let server = Running::start("history", LENIENT);
+    let empty = History::default().to_json();
+    for transport in BOTH {
+        assert_eq!(server.ask_text(transport, "history\n").await, empty);
+        let answer = server.ask_text(transport, "GET /history HTTP/1.1\r\nHost: x\r\n\r\n").await;
+        assert!(answer.contains("content-type: application/json\r\n"), "{answer}");
+        assert_eq!(body(&answer), empty);
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn links_are_switched_over_the_unix_socket_and_not_over_tcp() {
+    let mut server = Running::start("switch", LENIENT);
+    let refused = server.ask_text(Transport::Tcp, "link down dsl1\n").await;
+    assert!(refused.contains("over the unix socket only"), "{refused}");
+    for transport in BOTH {
+        let request = "POST /link HTTP/1.1\r\nHost: x\r\n\r\n";
+        let answer = server.ask_text(transport, request).await;
+        assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
+    }
+    assert!(server.requests.try_recv().is_err(), "nobody was asked");
+
+    let client = exchange(server.unix().await, b"link fallback-on dsl 1\n");
+    let worker = async {
+        let Request { link, switch, answer } = server.requests.recv().await.unwrap();
+        assert_eq!((link.as_str(), switch), ("dsl 1", LinkSwitch::Fallback(true)));
+        answer.send(Err("no \"such\" link".to_owned())).unwrap();
+    };
+    let (answer, ()) = tokio::join!(client, worker);
+    assert_eq!(answer, b"{\"error\":\"no \\\"such\\\" link\"}\n");
+    server.requests.close();
+    let answer = server.ask_text(Transport::Unix, "link up dsl1\n").await;
+    assert!(answer.contains("busy or ending"), "{answer}");
+    server.stop().await;
+}
+
+const TOKEN: &str = "XasIfmJKikt54X+Lg4AO5m87sSkmGLb9HC+LJ/+I4Os=";
+
+#[tokio::test]
+async fn with_a_token_nothing_is_told_over_tcp_without_it() {
+    let token = ControlToken::parse(TOKEN).ok();
+    let server = Running::start_with_token("token", LENIENT, token);
+    for path in ["/", "/status", "/history", "/metrics", "/nothing"] {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\n");
+        for proof in ["", "Authorization: Bearer x\r\n"] {
+            let answer = server.ask_text(Transport::Tcp, &format!("{request}{proof}\r\n")).await;
+            assert!(answer.starts_with("HTTP/1.1 401 "), "{path}: {answer}");
+            assert!(answer.contains("www-authenticate: Basic realm="), "{answer}");
+            assert!(!answer.contains("dsl1"), "{answer}");
+        }
+        let proof = format!("Authorization: Bearer {TOKEN}\r\n\r\n");
+        let answer = server.ask_text(Transport::Tcp, &format!("{request}{proof}")).await;
+        assert!(!answer.starts_with("HTTP/1.1 401 "), "{path}: {answer}");
+        assert!(!answer.contains("access-control-allow-origin"), "{answer}");
+        let answer = server.ask_text(Transport::Unix, &format!("{request}\r\n")).await;
+        assert!(!answer.starts_with("HTTP/1.1 401 "), "{path}: the socket has its mode: {answer}");
+    }
+    for line in ["status\n", "metrics\n", "history\n"] {
+        let answer = server.ask_text(Transport::Tcp, line).await;
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    }
+    server.stop().await;
+}
+
+#[test]
+fn an_address_that_others_reach_is_bound_to_with_a_token_only() {
+    for host in ["0.0.0.0", "::", "::ffff:0.0.0.0"] {
+        let tcp = Some((host.to_owned(), 0));
+        let open = ControlConfig { tcp: tcp.clone(), ..ControlConfig::default() };
+        let (server, failures) = ControlServer::bind(&open);
+        assert!(server.tcp_address().is_none());
+        let [ControlError::NoToken { .. }] = failures.as_slice() else { panic!("{failures:?}") };
+        assert!(failures[0].to_string().contains("control_token_file"), "{}", failures[0]);
+        let token = ControlToken::parse(TOKEN).ok();
+        let (server, failures) = ControlServer::bind(&ControlConfig { token, ..open });
+        assert!(server.tcp_address().is_some(), "{failures:?}");
+    }
+    let tcp = Some(("localhost".to_owned(), 0));
+    let (server, failures) =
+        ControlServer::bind(&ControlConfig { tcp, ..ControlConfig::default() });
+    assert!(server.tcp_address().is_some(), "{failures:?}");
 }

@@ -44,6 +44,8 @@ pub(super) struct LinkControl {
     attempts: usize,
     retry: Backoff,
     patience: Backoff,
+    /// Switched off by hand: it gets no socket.
+    is_disabled: bool,
 }
 
 /// Where a link is.
@@ -79,7 +81,26 @@ impl LinkControl {
             attempts: 0,
             retry: RETRY,
             patience: PATIENCE,
+            is_disabled: false,
         }
+    }
+
+    /// Switches the link off: the attempt under way is given up, and none is made until
+    /// [`Self::enable`].
+    pub(super) fn disable(&mut self) {
+        self.is_disabled = true;
+        self.pending = None;
+        self.on_detached();
+    }
+
+    /// Switches the link on: an attempt is due, as for a new one.
+    pub(super) fn enable(&mut self, now: Instant) {
+        *self = Self::new(self.config.clone(), now);
+    }
+
+    /// Whether it is switched off.
+    pub(super) fn is_disabled(&self) -> bool {
+        self.is_disabled
     }
 
     /// Begins another attempt; its names are to be resolved.
@@ -180,6 +201,7 @@ impl LinkControl {
     /// When [`Self::is_due`] becomes true.
     pub(super) fn deadline(&self) -> Option<Instant> {
         match self.phase {
+            _ if self.is_disabled => None,
             Phase::Attached { until } => until,
             Phase::Resolving { until } | Phase::Opening { until } | Phase::Waiting { until } => {
                 Some(until)

@@ -173,6 +173,7 @@ pub(super) fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     note(old.interface.kind != new.interface.kind, "tuntap");
     note(old.interface.name != new.interface.name, "interface_name");
     note(old.control.unix_path != new.control.unix_path, "control_unix_path");
+    note(old.control.token != new.control.token, "control_token_file");
     note(old.control.http != new.control.http, "control_bind_host, control_bind_port");
     keys
 }

@@ -7,6 +7,7 @@
 mod mtu;
 mod reload;
 mod status;
+mod switch;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, anyhow, bail};
 use mlvpn_io::privileges;
 use mlvpn_io::tun::Tun;
+use mlvpn_proto::crypto::keypair::PublicKey;
 use mlvpn_proto::{DownReason, Quality};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
@@ -28,11 +30,16 @@ use super::mtu::MtuPlan;
 use super::plan::{self, Endpoints, ResolveError};
 use super::title::Title;
 use crate::config::{self, Config, Host};
-use crate::control::{ControlConfig, ControlServer};
+use crate::control::{ControlConfig, ControlServer, Desk, Request};
 use crate::hook::HookEvent;
 use crate::logging::{self, LogOptions};
 use crate::status::StatusSnapshot;
+use crate::status::history::EventKind;
 use status::StatusBoard;
+use switch::Switches;
+
+/// Requests that may wait.
+const REQUESTS: usize = 16;
 
 /// Runs the worker over the channel to the privileged process.
 pub(super) fn run(peer: Peer) -> anyhow::Result<()> {
@@ -56,8 +63,12 @@ pub(super) fn run(peer: Peer) -> anyhow::Result<()> {
     let done = runtime.block_on(async {
         let worker = Worker::new(&order, config, peer, tun)?;
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-        let status = worker.board.subscribe();
-        let serving = tokio::spawn(control.run(status, async {
+        let desk = Desk {
+            status: worker.board.subscribe(),
+            history: worker.board.history(),
+            requests: worker.requests.0.clone(),
+        };
+        let serving = tokio::spawn(control.run(desk, async {
             // Resolves when the sender is dropped, too.
             let _ = stopped.await;
         }));
@@ -91,6 +102,7 @@ fn control_config(config: &Config) -> ControlConfig {
     ControlConfig {
         unix_path: control.unix_path.clone(),
         tcp: control.http.as_ref().map(|(host, port)| (host_text(host), *port)),
+        token: control.token.clone(),
         ..ControlConfig::default()
     }
 }
@@ -110,7 +122,10 @@ struct Worker {
     data: DataThread,
     reports: mpsc::UnboundedReceiver<Report>,
     resolved: (mpsc::UnboundedSender<Resolved>, mpsc::UnboundedReceiver<Resolved>),
+    /// What people want by way of the control socket.
+    requests: (mpsc::Sender<Request>, mpsc::Receiver<Request>),
     links: BTreeMap<String, LinkControl>,
+    switches: Switches,
     /// Counts the attempts of all links at a socket, from one.
     attempts: u64,
     mtu: MtuPlan,
@@ -148,7 +163,9 @@ impl Worker {
             data,
             reports,
             resolved: mpsc::unbounded_channel(),
+            requests: mpsc::channel(REQUESTS),
             links: BTreeMap::new(),
+            switches: Switches::default(),
             attempts: 0,
             mtu,
             current_mtu,
@@ -187,6 +204,7 @@ impl Worker {
                     None => bail!("the data thread is gone"),
                 },
                 Some(resolved) = self.resolved.1.recv() => self.handle_resolved(resolved),
+                Some(request) = self.requests.1.recv(), if !is_stopping => self.serve(request),
                 () = wait => {
                     self.retry_links();
                     self.expire_mtu();
@@ -225,26 +243,26 @@ impl Worker {
         match report {
             Report::LinkUp { link, socket, remote } => self.on_link_up(&link, socket, remote),
             Report::LinkDown { link, socket, reason } => self.on_link_down(&link, socket, reason),
-            Report::SessionUp => self.hook(HookEvent::TunnelUp, None),
-            Report::SessionDown => self.hook(HookEvent::TunnelDown, None),
-            Report::LinkQuality { link, quality } => match quality {
-                Quality::Good => info!(link, "link is within its tolerances again"),
-                Quality::Lossy => {
-                    warn!(link, "link loses too much; used only while no better one is up");
-                }
-                Quality::Slow => {
-                    warn!(link, "link is too slow; used only while no better one is up");
-                }
-            },
+            Report::SessionUp => {
+                self.board.on_event(EventKind::SessionUp, None, "the tunnel is up");
+                self.hook(HookEvent::TunnelUp, None);
+            }
+            Report::SessionDown => {
+                self.board.on_event(EventKind::SessionDown, None, "the tunnel is down");
+                self.hook(HookEvent::TunnelDown, None);
+            }
+            Report::LinkQuality { link, quality } => self.on_quality(&link, quality),
             Report::PeerAddressChanged { link, from, to } => {
                 info!(link, %from, %to, "the peer has another address");
+                let text = format!("the peer is at {to}, was at {from}");
+                self.board.on_event(EventKind::Peer, Some(&link), text);
                 self.learn_mtu(&link, Some(to));
             }
-            Report::PeerRestarted { link } => info!(link, "the peer was restarted"),
-            Report::PeerReplaced { peer } => match peer {
-                Some(peer) => info!(%peer, "the peer began a new session"),
-                None => info!("the peer began a new session"),
-            },
+            Report::PeerRestarted { link } => {
+                info!(link, "the peer was restarted");
+                self.board.on_event(EventKind::Peer, Some(&link), "the peer was restarted");
+            }
+            Report::PeerReplaced { peer } => self.on_replaced(peer),
             Report::TunnelMtu { mtu } => {
                 self.mtu.on_measured(mtu);
                 self.apply_mtu();
@@ -257,6 +275,7 @@ impl Worker {
             }
             Report::SocketFailed { link, socket, error } => {
                 warn!(link, error, "the socket failed; opening another one");
+                self.board.on_trouble(&link, &error);
                 if let Some(control) = self.links.get_mut(&link) {
                     control.on_failed(socket, Instant::now());
                 }
@@ -275,8 +294,34 @@ impl Worker {
         }
     }
 
+    fn on_quality(&mut self, link: &str, quality: Quality) {
+        let text = match quality {
+            Quality::Good => "link is within its tolerances again",
+            Quality::Lossy => "link loses too much; used only while no better one is up",
+            Quality::Slow => "link is too slow; used only while no better one is up",
+        };
+        match quality {
+            Quality::Good => info!(link, "{text}"),
+            Quality::Lossy | Quality::Slow => warn!(link, "{text}"),
+        }
+        self.board.on_event(EventKind::LinkQuality, Some(link), text);
+    }
+
+    fn on_replaced(&mut self, peer: Option<PublicKey>) {
+        const TEXT: &str = "the peer began a new session";
+        let Some(peer) = peer else {
+            info!("{TEXT}");
+            return self.board.on_event(EventKind::SessionUp, None, TEXT);
+        };
+        info!(%peer, "{TEXT}");
+        let known = self.config.peers.iter().find(|known| known.public_key == peer);
+        let name = known.map_or_else(|| peer.to_string(), |known| known.name.clone());
+        self.board.on_event(EventKind::SessionUp, None, format!("{name} began a new session"));
+    }
+
     fn on_link_up(&mut self, link: &str, socket: u64, remote: Option<SocketAddr>) {
         info!(link, ?remote, "link up");
+        self.board.on_event(EventKind::LinkUp, Some(link), "link up");
         if let Some(control) = self.links.get_mut(link).filter(|control| control.has(socket)) {
             control.on_up(socket);
             self.learn_mtu(link, remote);
@@ -286,8 +331,12 @@ impl Worker {
     }
 
     fn on_link_down(&mut self, link: &str, socket: u64, reason: DownReason) {
-        warn!(link, reason = reason.as_str(), "link down");
+        let is_wanted = self.switches.is_disabled(link);
+        let why = if is_wanted { "switched off by hand" } else { reason.as_str() };
+        warn!(link, reason = why, "link down");
         self.board.on_down(link, reason);
+        let text = format!("link down: {why}");
+        self.board.on_event(EventKind::LinkDown, Some(link), text);
         let mode = self.config.general.mode;
         if let Some(control) = self.links.get_mut(link) {
             control.on_down(socket, mode, reason, Instant::now());
@@ -299,13 +348,19 @@ impl Worker {
     fn add_link(&mut self, link: config::Link) {
         self.data.send(Command::AddLink(plan::link_config(&link, None)));
         let name = link.name.clone();
-        self.links.insert(name.clone(), LinkControl::new(link, Instant::now()));
+        let mut control = LinkControl::new(link, Instant::now());
+        if self.switches.is_disabled(&name) {
+            control.disable();
+        }
+        self.links.insert(name.clone(), control);
         self.resolve(&name);
     }
 
     /// Begins an attempt to open a socket.
     fn resolve(&mut self, name: &str) {
-        let Some(link) = self.links.get_mut(name) else { return };
+        let Some(link) = self.links.get_mut(name).filter(|link| !link.is_disabled()) else {
+            return;
+        };
         self.attempts += 1;
         let attempt = self.attempts;
         link.begin(attempt, Instant::now());
@@ -332,7 +387,10 @@ impl Worker {
                     self.data.send(Command::Detach { link, attempt });
                 }
             }
-            Err(error) => warn!(link, "{error}; trying again later"),
+            Err(error) => {
+                warn!(link, "{error}; trying again later");
+                self.board.on_trouble(&link, &error.to_string());
+            }
         }
     }
 
@@ -350,6 +408,7 @@ impl Worker {
             return;
         };
         link.on_attached(attempt, mode, Instant::now());
+        self.board.on_socket(name);
         let remote = link.endpoints.and_then(|endpoints| endpoints.remote);
         let config = plan::link_config(&link.config, remote);
         self.data.send(Command::Attach { link: config, number: attempt, socket });
@@ -360,6 +419,7 @@ impl Worker {
         if let Some(link) = self.links.get_mut(name).filter(|link| link.awaits(attempt)) {
             warn!(link = name, error, "no socket; trying again later");
             link.wait(Instant::now());
+            self.board.on_trouble(name, error);
         }
     }
 

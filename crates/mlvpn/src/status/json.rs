@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{LinkStatus, StatusSnapshot};
+use super::{LinkStatus, Rates, StatusSnapshot};
 use path::Path;
 use peer::Peer;
 
@@ -36,6 +36,7 @@ struct Document<'a> {
     uptime_seconds: f64,
     protocol_version: Option<u8>,
     session: Session<'a>,
+    rate: Option<Rate>,
     reorder: Reorder,
     peers: Vec<Peer<'a>>,
 }
@@ -101,6 +102,25 @@ struct Tunnel<'a> {
     slow: bool,
     socket_errors: u64,
     path: Option<Path>,
+    rate: Option<Rate>,
+    received_peak: Option<u64>,
+    trouble: Option<&'a str>,
+    disabled: bool,
+    condition: &'static str,
+    remark: Option<String>,
+}
+
+/// Bytes per second.
+#[derive(Serialize)]
+struct Rate {
+    sent: u64,
+    received: u64,
+}
+
+impl From<Rates> for Rate {
+    fn from(Rates { sent, received }: Rates) -> Self {
+        Self { sent, received }
+    }
 }
 
 impl<'a> From<&'a StatusSnapshot> for Document<'a> {
@@ -124,6 +144,7 @@ impl<'a> From<&'a StatusSnapshot> for Document<'a> {
                 bytes_to_tun: session.bytes_to_tun,
                 drops: &session.drops,
             },
+            rate: status.rates.map(Rate::from),
             reorder: Reorder {
                 enabled: reorder.enabled,
                 held_packets: reorder.held_packets,
@@ -174,6 +195,12 @@ impl<'a> From<&'a LinkStatus> for Tunnel<'a> {
             slow: quality.slow,
             socket_errors: link.socket_errors,
             path: link.path.as_ref().map(Path::from),
+            rate: link.rates.map(Rate::from),
+            received_peak: link.received_peak,
+            trouble: link.trouble.as_deref(),
+            disabled: link.is_disabled,
+            condition: link.condition().as_str(),
+            remark: link.remark(),
         }
     }
 }

@@ -216,6 +216,14 @@ const PER_LINK: &[Metric<LinkStatus>] = &[
     gauge("mlvpn_link_is_slow", "1 when the link exceeds latency_tolerence.", |l| {
         l.quality.slow.into()
     }),
+    gauge("mlvpn_link_disabled", "1 when the link was switched off by hand.", |l| {
+        l.is_disabled.into()
+    }),
+    gauge(
+        "mlvpn_link_received_peak_bytes_per_second",
+        "The most that was received in one of the last 300 seconds.",
+        |l| l.received_peak.into(),
+    ),
     counter("mlvpn_link_socket_errors_total", "Failed system calls on the link's socket.", |l| {
         Whole(l.socket_errors)
     }),

@@ -25,6 +25,7 @@ pub(crate) fn sample() -> StatusSnapshot {
             bytes_to_tun: 4,
             drops: BTreeMap::from([("replayed".to_owned(), 5), ("too_big".to_owned(), 6)]),
         },
+        rates: Some(Rates { sent: 39, received: 40 }),
         reorder: ReorderStatus {
             enabled: true,
             held_packets: 7,
@@ -79,7 +80,7 @@ fn sample_path() -> PathStatus {
     }
 }
 
-fn sample_link(name: &str) -> LinkStatus {
+pub(crate) fn sample_link(name: &str) -> LinkStatus {
     LinkStatus {
         name: name.to_owned(),
         mode: Mode::Client,
@@ -102,6 +103,11 @@ fn sample_link(name: &str) -> LinkStatus {
             sent_bytes: 16,
             received_bytes: 17,
         },
+        volume: Volume { sent: 41, received: 42 },
+        rates: Some(Rates { sent: 43, received: 44 }),
+        received_peak: Some(45),
+        trouble: None,
+        is_disabled: false,
         quality: LinkQuality {
             srtt: Some(Duration::from_micros(20_900)),
             rttvar: Some(Duration::from_micros(1_500)),
@@ -132,6 +138,8 @@ fn server_link(name: &str) -> LinkStatus {
         last_down_reason: None,
         quality: LinkQuality::default(),
         last_packet_unix: None,
+        rates: None,
+        trouble: Some("no such device".to_owned()),
         path: None,
         ..sample_link(name)
     }
@@ -379,4 +387,63 @@ fn documented(heading: &str) -> BTreeMap<String, String> {
             (name.to_owned(), rest.split(" |").next().unwrap_or_default().to_owned())
         })
         .collect()
+}
+
+/// The words of an expression for Prometheus that name metrics: all but functions, labels and spans of time.
+fn metrics_in(expression: &str) -> BTreeSet<String> {
+    const NO_METRICS: [&str; 11] = [
+        "rate",
+        "increase",
+        "sum",
+        "by",
+        "on",
+        "and",
+        "instance",
+        "tunnel",
+        "up",
+        "job",
+        "label_values",
+    ];
+    let mut depth = 0;
+    let outside = expression.chars().map(|c| {
+        depth += i32::from(matches!(c, '{' | '[')) - i32::from(matches!(c, '}' | ']'));
+        if depth > 0 { ' ' } else { c }
+    });
+    let outside: String = outside.collect();
+    let words = outside.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    let names = words.filter(|word| word.starts_with(|c: char| c.is_ascii_alphabetic()));
+    names.filter(|word| !NO_METRICS.contains(word)).map(str::to_owned).collect()
+}
+
+/// The values of all fields called `key`.
+fn values_of<'a>(document: &'a Value, key: &str, found: &mut Vec<&'a str>) {
+    match document {
+        Value::Object(object) => {
+            found.extend(object.get(key).and_then(Value::as_str));
+            object.values().for_each(|inner| values_of(inner, key, found));
+        }
+        Value::Array(items) => items.iter().for_each(|inner| values_of(inner, key, found)),
+        _ => {}
+    }
+}
+
+#[test]
+fn the_dashboard_and_the_alerts_ask_for_metrics_that_there_are() {
+    let known = documented("## Metrics");
+    let dashboard = include_str!("../../../../packaging/grafana/mlvpn.json");
+    let dashboard: Value = serde_json::from_str(dashboard).unwrap();
+    let mut expressions = Vec::new();
+    values_of(&dashboard, "expr", &mut expressions);
+    assert!(expressions.len() >= 15, "{expressions:?}");
+    values_of(&dashboard, "query", &mut expressions);
+    expressions.retain(|expression| *expression != "prometheus");
+    let monitoring = include_str!("../../../../docs/monitoring.md");
+    let alerts = monitoring.split_once("## Alerts").unwrap().1;
+    let rows = alerts.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` |"));
+    expressions.extend(rows.map(|(expression, _)| expression));
+    for expression in expressions {
+        for metric in metrics_in(expression) {
+            assert!(known.contains_key(&metric), "{metric} in {expression}");
+        }
+    }
 }

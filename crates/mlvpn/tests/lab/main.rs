@@ -39,6 +39,7 @@ mod mtu;
 mod restart;
 mod start;
 mod status;
+mod switch;
 mod tunnel;
 mod versions;
 mod wait;
@@ -64,6 +65,7 @@ fn main() -> ExitCode {
         restart::TESTS,
         start::TESTS,
         status::TESTS,
+        switch::TESTS,
         versions::TESTS,
     ];
     let trial = |&(name, body): &Test| {

@@ -6,13 +6,16 @@ use std::os::unix::net::UnixStream;
 
 use serde_json::Value;
 
-use crate::tunnel::{End, LINK, Plan, SERVER_V4, Tunnel, lab};
+use crate::tunnel::{End, LINK, Place, Plan, SERVER_V4, Tunnel, lab};
 use crate::wait::{PATIENCE, wait_for};
 
 tests![
     the_status_is_json_whose_counters_move,
     the_metrics_are_prometheus_text,
     wrong_requests_are_answered_with_404_and_400,
+    from_another_host_the_page_is_had_with_the_token_only,
+    without_a_token_http_is_not_opened_to_others_and_the_tunnel_works,
+    the_screen_shows_what_goes_over_the_links_now,
     a_silent_client_is_cut_off_while_others_are_served,
 ];
 
@@ -165,4 +168,84 @@ fn a_silent_client_is_cut_off_while_others_are_served() {
     at_socket.read_to_end(&mut answer).unwrap();
     assert!(!String::from_utf8_lossy(&answer).contains("200 OK"));
     assert!(get(&tunnel.server, "/status").0.starts_with("HTTP/1.1 200 "));
+}
+
+fn the_screen_shows_what_goes_over_the_links_now() {
+    let (_lab, tunnel) = start();
+    let screen = || {
+        let output = tunnel.client.run(&["status"]);
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let transfer = tunnel.download().start().unwrap();
+    let mut shown = String::new();
+    wait_for("a rate on the screen", || {
+        shown = screen();
+        let row = shown.lines().find(|line| line.starts_with("dsl1  up ")).unwrap_or_default();
+        // The cells after the name and the state; megabits per second of a link that carries twenty.
+        let cells: Vec<_> = row.split_whitespace().skip(2).map(str::parse::<f64>).collect();
+        matches!(cells.as_slice(), [Ok(now), Ok(seen), Ok(_), Ok(can), Ok(rtt), ..]
+            if (1.0..40.0).contains(now) && seen >= now && *can > 0.0 && *rtt >= 10.0)
+    });
+    assert!(!shown.contains('\u{1b}'), "this is no terminal");
+    assert!(shown.lines().all(|line| line.chars().count() <= 80), "{shown}");
+    let json = tunnel.client.run(&["status", "--json"]).stdout;
+    let status: Value = serde_json::from_slice(&json).unwrap();
+    assert!(status["tunnels"][0]["rate"]["received"].as_u64() > Some(100_000), "{status}");
+    assert!(status["rate"]["received"].as_u64() > Some(100_000), "{status}");
+    drop(transfer.stop());
+
+    let history: Value = serde_json::from_str(&command(&tunnel.client, "history")).unwrap();
+    let steps = history["at_seconds"].as_array().unwrap().len();
+    let received = history["links"][0]["received"].as_array().unwrap();
+    assert_eq!(received.len(), steps);
+    assert!(received.iter().any(|rate| rate.as_u64() > Some(100_000)), "{history}");
+    let kinds = history["events"].as_array().unwrap().iter().map(|event| &event["kind"]);
+    let kinds: Vec<_> = kinds.filter_map(Value::as_str).collect();
+    assert!(kinds.contains(&"link_up") && kinds.contains(&"session_up"), "{history}");
+}
+
+const TOKEN: &str = "XasIfmJKikt54X+Lg4AO5m87sSkmGLb9HC+LJ/+I4Os=";
+
+/// A tunnel whose server offers HTTP to the client's host.
+fn start_open_to_others(has_token: bool) -> (mlvpn_lab::Lab, Tunnel, Place) {
+    let lab = lab(&[("dsl1", LINK)]);
+    let place = Place::new();
+    let mut plan = Plan::over(&lab);
+    plan.server.set("general", "control_bind_host", lab.server_v4());
+    plan.server.set("general", "control_bind_port", PORT);
+    if has_token {
+        let file = place.write("token", &format!("{TOKEN}\n"), 0o600);
+        plan.server.set("general", "control_token_file", file.display());
+    }
+    let tunnel = plan.start(&lab);
+    (lab, tunnel, place)
+}
+
+fn from_another_host_the_page_is_had_with_the_token_only() {
+    let (lab, tunnel, _place) = start_open_to_others(true);
+    let ask = |headers: &str| {
+        let connect = || TcpStream::connect((lab.server_v4(), PORT)).unwrap();
+        let mut stream = tunnel.client.host.run(connect).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let request = format!("GET / HTTP/1.1\r\nHost: x\r\nAccept: text/html\r\n{headers}\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    let refused = ask("");
+    assert!(refused.starts_with("HTTP/1.1 401 ") && !refused.contains("<html"), "{refused}");
+    let page = ask(&format!("Authorization: Bearer {TOKEN}\r\n"));
+    assert!(page.starts_with("HTTP/1.1 200 ") && page.contains("<html"), "{page}");
+    assert!(page.contains("content-security-policy: default-src 'none'"), "{page}");
+    assert!(!tunnel.server.daemon.stderr().contains(TOKEN));
+}
+
+fn without_a_token_http_is_not_opened_to_others_and_the_tunnel_works() {
+    let (lab, mut tunnel, _place) = start_open_to_others(false);
+    tunnel.server.wait_for_log("there is no control_token_file, so that HTTP is not opened");
+    let connect = || TcpStream::connect((lab.server_v4(), PORT)).map(drop);
+    assert!(tunnel.client.host.run(connect).unwrap().is_err());
+    tunnel.wait_for_echo(SERVER_V4);
 }

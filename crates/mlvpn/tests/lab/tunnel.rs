@@ -215,6 +215,13 @@ impl End {
         Ok(answer)
     }
 
+    /// Runs a subcommand of the program that asks this one, and returns what came of it.
+    pub(crate) fn run(&self, arguments: &[&str]) -> std::process::Output {
+        let mut command = std::process::Command::new(PROGRAM);
+        command.args(arguments).arg("--socket").arg(self.place.path("socket"));
+        command.output().unwrap()
+    }
+
     /// The status; waits until the program tells it.
     pub(crate) fn status(&self) -> Value {
         let mut status = Value::Null;

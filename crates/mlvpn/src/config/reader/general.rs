@@ -8,8 +8,8 @@ use ipnet::{Ipv4Net, Ipv6Net};
 use super::{Fields, credentials};
 use crate::config::value::{self, Fault};
 use crate::config::{
-    Addresses, Control, Credentials, Finding, General, Interface, InterfaceKind, KeyFiles, KeyPair,
-    Mode, ProtocolVersion, Reorder, Span,
+    Addresses, Control, ControlToken, Credentials, Finding, General, Host, Interface,
+    InterfaceKind, KeyFiles, KeyPair, Mode, ProtocolVersion, Reorder, Span,
 };
 
 /// Name of the interface when the file sets none, as in the C program.
@@ -125,7 +125,7 @@ pub(super) fn read(
             status_command: fields.read("statuscommand", value::absolute_path),
             interface: interface(fields),
             addresses: addresses(fields),
-            control: control(fields),
+            control: control(fields, keys),
         },
     };
     (general, LinkDefaults::default().read(fields))
@@ -215,7 +215,7 @@ fn own_address<T>(
     Some(address)
 }
 
-fn control(fields: &mut Fields<'_, '_>) -> Control {
+fn control(fields: &mut Fields<'_, '_>, keys: &mut KeyFiles) -> Control {
     let unix_path = fields.read("control_unix_path", value::socket_path);
     let host = fields.read("control_bind_host", value::host);
     let port = fields.read("control_bind_port", value::port);
@@ -230,7 +230,29 @@ fn control(fields: &mut Fields<'_, '_>) -> Control {
             );
         }
     }
-    Control { unix_path, http: host.zip(port) }
+    let key = "control_token_file";
+    let token = credentials::key_file(fields, key, "mlvpn genpsk", keys, ControlToken::parse);
+    let http = host.zip(port);
+    if let (Some((host, _)), None) = (&http, fields.value(key)) {
+        check_reach(fields, host);
+    }
+    Control { unix_path, http, token }
+}
+
+/// Warns of an address that others reach, where nothing keeps them from reading. It is no error: a
+/// configuration of the C program brings the tunnel up as before.
+fn check_reach(fields: &mut Fields<'_, '_>, host: &Host) {
+    let Host::Address(address) = host else { return };
+    if address.to_canonical().is_loopback() {
+        return;
+    }
+    if let Some(value) = fields.value("control_bind_host") {
+        let message = format!("others may reach {address}, and there is no control_token_file");
+        fields.push(Finding::warning(value.span, message).label("HTTP is not opened").help(
+            "bind to 127.0.0.1 or ::1; or make a token with `mlvpn genpsk --out FILE`, and name that \
+             file with control_token_file",
+        ));
+    }
 }
 
 fn timeout(fields: &mut Fields<'_, '_>) -> Option<Duration> {

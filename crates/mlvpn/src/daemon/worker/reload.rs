@@ -9,7 +9,10 @@ use crate::config::Config;
 
 impl Worker {
     /// Brings a new configuration into effect, touching nothing that it does not change.
-    pub(super) fn reload(&mut self, new: Config) -> anyhow::Result<()> {
+    pub(super) fn reload(&mut self, mut new: Config) -> anyhow::Result<()> {
+        // What was switched by hand stays so.
+        self.switches.retain_links_of(&new);
+        self.switches.apply(&mut new);
         let restart = plan::needs_restart(&self.config, &new);
         if !restart.is_empty() {
             warn!(keys = restart.join(", "), "these keys take effect at the next start");

@@ -3,7 +3,7 @@
 mod version2;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use mlvpn_io::clock::unix_time;
 use mlvpn_proto::drop::DropReason;
@@ -18,15 +18,19 @@ use super::super::links::LinkControl;
 use super::{Snapshots, host_text};
 use crate::config::{Config, InterfaceKind, Link, Mode as ConfigMode, Reorder};
 use crate::logging::{REORDER, RTT, WRR};
+use crate::status::history::{EventKind, History};
 use crate::status::{
     Attachment, LinkLimits, LinkQuality, LinkState, LinkStatus, LinkTraffic, Mode, ReorderStatus,
-    SessionCounters, StatusSnapshot, TuntapKind, TuntapStatus,
+    SessionCounters, StatusSnapshot, TuntapKind, TuntapStatus, Volume,
 };
 
 /// What the status server shows.
 pub(super) struct StatusBoard {
     current: StatusSnapshot,
     down_reasons: BTreeMap<String, DownReason>,
+    /// Why links have no sockets.
+    troubles: BTreeMap<String, String>,
+    history: Arc<Mutex<History>>,
     sender: Snapshots,
     /// When the first numbers came, on the data thread's clock.
     started: Option<Instant>,
@@ -42,7 +46,38 @@ impl StatusBoard {
         };
         current.tuntap = TuntapStatus { kind, name: interface, mtu };
         let (sender, _) = watch::channel(Arc::new(current.clone()));
-        Self { current, down_reasons: BTreeMap::new(), sender, started: None }
+        Self {
+            current,
+            down_reasons: BTreeMap::new(),
+            troubles: BTreeMap::new(),
+            history: Arc::default(),
+            sender,
+            started: None,
+        }
+    }
+
+    /// What was, for the status server. Both use it on the control thread, and briefly.
+    pub(super) fn history(&self) -> Arc<Mutex<History>> {
+        Arc::clone(&self.history)
+    }
+
+    /// Notes that something happened, to a link where one is named.
+    pub(super) fn on_event(&self, kind: EventKind, link: Option<&str>, text: impl Into<String>) {
+        lock(&self.history).on_event(unix_time(), kind, link, text.into());
+    }
+
+    /// A link has no socket.
+    pub(super) fn on_trouble(&mut self, link: &str, why: &str) {
+        let former = self.troubles.insert(link.to_owned(), why.to_owned());
+        // It is tried again and again.
+        if former.as_deref() != Some(why) {
+            self.on_event(EventKind::LinkTrouble, Some(link), why);
+        }
+    }
+
+    /// A link has a socket, or needs none.
+    pub(super) fn on_socket(&mut self, link: &str) {
+        self.troubles.remove(link);
     }
 
     pub(super) fn subscribe(&self) -> watch::Receiver<Arc<StatusSnapshot>> {
@@ -55,10 +90,15 @@ impl StatusBoard {
 
     pub(super) fn on_reload(&mut self, config: &Config) {
         self.current.last_reload_unix = unix_time().as_secs();
-        self.down_reasons.retain(|name, _| config.links.iter().any(|link| link.name == *name));
+        let is_there = |name: &str| config.links.iter().any(|link| link.name == *name);
+        self.down_reasons.retain(|name, _| is_there(name));
+        self.troubles.retain(|name, _| is_there(name));
+        self.on_event(EventKind::Reload, None, "the configuration was read again");
     }
 
     pub(super) fn set_mtu(&mut self, mtu: u16) {
+        let text = format!("the tunnel's MTU is {mtu}, was {}", self.current.tuntap.mtu);
+        self.on_event(EventKind::Mtu, None, text);
         self.current.tuntap.mtu = mtu;
     }
 
@@ -96,10 +136,12 @@ impl StatusBoard {
             .iter()
             .filter_map(|link| {
                 let numbers = session.links.iter().find(|numbers| numbers.name == link.name)?;
-                let has_control = links.contains_key(&link.name);
-                has_control.then(|| self.link_status(config, link, numbers, stats))
+                let control = links.get(&link.name)?;
+                let status = self.link_status(config, link, numbers, stats);
+                Some(LinkStatus { is_disabled: control.is_disabled(), ..status })
             })
             .collect();
+        lock(&self.history).on_snapshot(&mut self.current);
         self.sender.send_replace(Arc::new(self.current.clone()));
     }
 
@@ -131,6 +173,14 @@ impl StatusBoard {
                 sent_bytes: numbers.sent.bytes,
                 received_bytes: numbers.received.bytes,
             },
+            volume: Volume {
+                sent: numbers.sent_to_all.bytes,
+                received: numbers.received_from_all.bytes,
+            },
+            rates: None,
+            received_peak: None,
+            trouble: self.troubles.get(&link.name).cloned(),
+            is_disabled: false,
             quality: LinkQuality {
                 srtt: numbers.srtt,
                 rttvar: numbers.rttvar,
@@ -150,6 +200,11 @@ impl StatusBoard {
             path: version2::path(numbers),
         }
     }
+}
+
+/// What was stays readable after a panic elsewhere.
+fn lock(history: &Mutex<History>) -> MutexGuard<'_, History> {
+    history.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What version 1 counted, and version 2 for all lanes of all peers.

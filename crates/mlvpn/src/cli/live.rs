@@ -1,0 +1,92 @@
+//! `mlvpn status` and `mlvpn link`: a program that runs, looked at and switched.
+
+use std::io::IsTerminal as _;
+
+use anyhow::bail;
+use clap::{Args, Subcommand};
+use serde::Deserialize;
+
+use crate::console::document::Status;
+use crate::console::screen::{self, Colour};
+use crate::console::socket::Target;
+use crate::control::LinkSwitch;
+
+#[derive(Debug, Args)]
+pub(super) struct StatusOptions {
+    #[command(flatten)]
+    target: Target,
+    /// Print everything that the program tells, as JSON
+    ///
+    /// docs/status.md lists the fields.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct LinkOptions {
+    /// The link's section in the configuration
+    name: String,
+    #[command(flatten)]
+    target: Target,
+    #[command(subcommand)]
+    change: LinkChange,
+}
+
+#[derive(Clone, Copy, Debug, Subcommand)]
+enum LinkChange {
+    /// Use the link again
+    Up,
+    /// Close the link; the peer is told, and the other links carry its packets
+    Down,
+    /// Use the link only while no other one is usable, as with fallback_only = 1
+    Fallback {
+        /// Whether that is wanted
+        #[arg(value_enum, default_value = "on")]
+        wanted: Wanted,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Wanted {
+    On,
+    Off,
+}
+
+/// Prints the status of a running program.
+pub(super) fn status(options: &StatusOptions) -> anyhow::Result<()> {
+    let socket = options.target.find()?;
+    let text = if options.json {
+        socket.ask("status")?
+    } else {
+        screen::render(&socket.ask_for::<Status>("status")?, colour())
+    };
+    super::pages::print(text.as_bytes())
+}
+
+/// Colours are for terminals whose owner has nothing against them.
+fn colour() -> Colour {
+    let is_unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    if std::io::stdout().is_terminal() && !is_unwanted { Colour::On } else { Colour::Off }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Answer {
+    Done(String),
+    Error(String),
+}
+
+/// Switches a link of a running program.
+pub(super) fn link(options: &LinkOptions) -> anyhow::Result<()> {
+    let switch = match options.change {
+        LinkChange::Up => LinkSwitch::Up,
+        LinkChange::Down => LinkSwitch::Down,
+        LinkChange::Fallback { wanted } => LinkSwitch::Fallback(wanted == Wanted::On),
+    };
+    let name = &options.name;
+    let command = format!("link {} {name}", switch.as_word());
+    match options.target.find()?.ask_for(&command)? {
+        Answer::Done(text) => super::pages::print(format!("{name}: {text}\n").as_bytes()),
+        Answer::Error(text) => bail!("{name}: {text}"),
+    }
+}
