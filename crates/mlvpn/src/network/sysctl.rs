@@ -15,7 +15,7 @@ pub struct Change {
     pub before: String,
     /// What it was set to.
     pub after: String,
-    /// What else the kernel changed with it.
+    /// What else the kernel changes with it, now or when it is put back.
     pub with_it: Vec<SideEffect>,
 }
 
@@ -89,7 +89,8 @@ impl Sysctls {
         let with_it = others.into_iter().filter(|(other, _)| other != key);
         let with_it = with_it.filter_map(|(key, before)| {
             let after = self.read(&key).ok()?;
-            (after != before).then_some(SideEffect { key, before, after })
+            // Also where it is the same: putting the other back may change it.
+            Some(SideEffect { key, before, after })
         });
         let with_it = with_it.collect();
         Ok(Some(Change { key: key.to_owned(), before, after: value.to_owned(), with_it }))
