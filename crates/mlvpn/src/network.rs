@@ -65,7 +65,7 @@ pub struct NetworkError {
 }
 
 impl NetworkError {
-    fn new(purpose: &str, answer: impl ToString, remedy: impl Into<String>) -> Self {
+    fn new(purpose: &str, answer: impl std::fmt::Display, remedy: impl Into<String>) -> Self {
         Self { purpose: purpose.to_owned(), answer: answer.to_string(), remedy: remedy.into() }
     }
 }

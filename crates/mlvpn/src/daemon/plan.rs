@@ -145,7 +145,7 @@ impl LinkChanges {
             match old.links.iter().find(|former| former.name == link.name) {
                 None => changes.added.push(name),
                 Some(former) if !is_marked_alike || !has_same_socket(former, link) => {
-                    changes.reattached.push(name)
+                    changes.reattached.push(name);
                 }
                 Some(former) if former != link => changes.retuned.push(name),
                 Some(_) => {}

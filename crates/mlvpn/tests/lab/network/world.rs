@@ -148,7 +148,7 @@ impl World {
     }
 
     /// Plugs it in again, as it was, and configures it.
-    pub(crate) fn plug(&self, (): ()) {
+    pub(crate) fn plug(&self) {
         let networks = ["192.168.2", "2001:db8:12:"];
         self.connect((&self.client, "eth2"), (&self.routers[1], "lan"), networks);
         route(&self.client, "eth2", ["192.168.2.2", "2001:db8:12::2"], Some(200));
