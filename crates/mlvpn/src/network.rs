@@ -127,6 +127,8 @@ impl Network {
             );
             network.adopt(interface);
         }
+        // The interface is another one by now, or has been set down since.
+        network.record.is_up = false;
         network.record.namespace = namespace;
         interface.clone_into(&mut network.record.interface);
         Ok(network)
@@ -221,7 +223,11 @@ impl Network {
                 }
             }
             errors.extend(self.save().err());
-            errors.extend(executor::execute(&mut self.netlink, batch).err());
+            if let Err(error) = executor::execute(&mut self.netlink, batch) {
+                let sets_up = batch.operations.iter().any(|o| matches!(o, Operation::SetUp(_)));
+                self.record.is_up &= !sets_up;
+                errors.push(error);
+            }
         }
         let wanted: Vec<_> = desired.addresses.iter().map(ToString::to_string).collect();
         self.record.addresses.retain(|address| wanted.contains(address));

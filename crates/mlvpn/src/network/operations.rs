@@ -122,7 +122,8 @@ fn interface(desired: &Desired, present: &Present, owned: &Owned) -> Batch {
     let missing = desired.addresses.iter().filter(|prefix| !has(prefix));
     let mut operations: Vec<_> =
         missing.map(|prefix| Operation::AddAddress(link.index, *prefix)).collect();
-    if desired.is_up && !link.is_up {
+    // Once: who sets it down later wants it down.
+    if desired.is_up && !link.is_up && !owned.is_up {
         operations.push(Operation::SetUp(link.index));
     }
     if !desired.is_up && owned.is_up && link.is_up {
