@@ -5,6 +5,7 @@
 
 mod address;
 mod link;
+mod monitor;
 mod prefix;
 mod route;
 mod rule;
@@ -19,9 +20,10 @@ use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
 pub use address::Address;
 pub use link::{Link, LinkCounters};
+pub use monitor::Monitor;
 pub use prefix::{ParsePrefixError, Prefix};
-pub use route::{Route, TABLE_MAIN};
-pub use rule::Rule;
+pub use route::{PROTOCOL_KERNEL, PROTOCOL_STATIC, Route, TABLE_MAIN};
+pub use rule::{Rule, RuleAction};
 
 /// An open routing socket.
 #[derive(Debug)]

@@ -36,6 +36,7 @@ pub mod ip;
 pub mod lanes;
 mod oversize;
 pub mod path;
+mod power;
 pub mod queue;
 pub mod recovery;
 pub mod resequencer;

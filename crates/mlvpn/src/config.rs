@@ -12,6 +12,7 @@
 //! | `reader` | sections to [`Config`] |
 //! | `checks` | what only two keys or two sections together can get wrong |
 //! | `finding` | errors and warnings, and how they are shown |
+//! | `network` | what the program does to the host's network |
 //! | `mtu` | the largest packet that no link fragments |
 //! | `file` | files on disk and their permissions |
 //! | `key_files` | files with keys, read here or by another process |
@@ -27,6 +28,7 @@ mod ini;
 mod key_files;
 pub mod keys;
 mod mtu;
+mod network;
 mod password;
 mod reader;
 mod value;
@@ -42,6 +44,7 @@ pub use control_token::ControlToken;
 pub use credentials::{Credentials, KeyPair, Peer, ProtocolVersion};
 pub use finding::{Finding, Findings, Severity, Span};
 pub use key_files::{KeyFiles, MAX_KEYS_BYTES};
+pub use network::HostNetwork;
 pub use password::Password;
 
 /// Largest configuration file that is read, in bytes.
@@ -81,8 +84,10 @@ pub struct General {
     pub status_command: Option<PathBuf>,
     /// The tun or tap device.
     pub interface: Interface,
-    /// Addresses for the status command.
+    /// Addresses of the interface, and what is reached through it.
     pub addresses: Addresses,
+    /// What the program does to the host's network by itself.
+    pub network: HostNetwork,
     /// Where the status can be asked for.
     pub control: Control,
 }
@@ -127,7 +132,7 @@ pub enum InterfaceKind {
     Tap,
 }
 
-/// The addresses handed to the status command, which sets them on the interface.
+/// The interface's addresses and routes, which the program sets, or hands to the status command.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Addresses {
     /// `ip4`: own address and prefix length.

@@ -9,4 +9,5 @@ pub mod daemon;
 pub mod demo;
 pub mod hook;
 pub mod logging;
+pub mod network;
 pub mod status;

@@ -4,7 +4,8 @@ use std::net::IpAddr;
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use netlink_packet_route::route::{
-    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
+    RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteNextHop,
+    RouteNextHopFlags, RouteProtocol, RouteScope, RouteType, RouteVia,
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
@@ -12,6 +13,11 @@ use super::{Netlink, NetlinkError, Prefix};
 
 /// The routing table that is used when no rule says otherwise.
 pub const TABLE_MAIN: u32 = 254;
+
+/// The protocol number of what an administrator has set by hand (RTPROT_STATIC).
+pub const PROTOCOL_STATIC: u8 = 4;
+/// The protocol number of what the kernel has made itself (RTPROT_KERNEL): for an address.
+pub const PROTOCOL_KERNEL: u8 = 2;
 
 /// A unicast route.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +35,10 @@ pub struct Route {
     /// Among routes to the same destination the smallest wins. `None`: the kernel's default (0 in IPv4,
     /// 1024 in IPv6).
     pub metric: Option<u32>,
+    /// Whether the gateway is taken to be on the interface's own network, whatever the addresses say.
+    pub is_onlink: bool,
+    /// Who made it: RTPROT_STATIC, RTPROT_KERNEL, or the number of a program.
+    pub protocol: u8,
 }
 
 impl Route {
@@ -42,6 +52,8 @@ impl Route {
             source: None,
             table: TABLE_MAIN,
             metric: None,
+            is_onlink: false,
+            protocol: PROTOCOL_STATIC,
         }
     }
 
@@ -80,32 +92,71 @@ impl Route {
         self
     }
 
+    /// The same route, made by the program with this protocol number.
+    #[must_use]
+    pub const fn made_by(mut self, protocol: u8) -> Self {
+        self.protocol = protocol;
+        self
+    }
+
     fn to_message(&self) -> RouteMessage {
         let mut message = RouteMessage::default();
         message.header.address_family = self.destination.family();
         message.header.destination_prefix_length = self.destination.length;
-        message.header.protocol = RouteProtocol::Static;
+        message.header.protocol = RouteProtocol::from(self.protocol);
         message.header.kind = RouteType::Unicast;
         message.header.scope = if self.gateway.is_none() && !self.destination.is_ipv6() {
             RouteScope::Link
         } else {
             RouteScope::Universe
         };
+        if self.is_onlink {
+            message.header.flags = RouteFlags::Onlink;
+        }
         message.header.table = u8::try_from(self.table).unwrap_or(RouteHeader::RT_TABLE_UNSPEC);
         let attributes = &mut message.attributes;
         attributes.push(RouteAttribute::Table(self.table));
         if self.destination.length > 0 {
             attributes.push(RouteAttribute::Destination(self.destination.address.into()));
         }
-        attributes.extend(self.gateway.map(|ip| RouteAttribute::Gateway(ip.into())));
+        attributes.extend(self.gateway.map(|ip| match ip {
+            // An IPv4 route by an IPv6 gateway (RFC 5549).
+            IpAddr::V6(ip) if !self.destination.is_ipv6() => {
+                RouteAttribute::Via(RouteVia::Inet6(ip))
+            }
+            ip => RouteAttribute::Gateway(ip.into()),
+        }));
         attributes.extend(self.source.map(|ip| RouteAttribute::PrefSource(ip.into())));
         attributes.extend(self.link.map(RouteAttribute::Oif));
         attributes.extend(self.metric.map(RouteAttribute::Priority));
         message
     }
 
-    /// `None` for what is not an ordinary unicast route: the kernel's own local, multicast ones.
-    fn from_message(message: &RouteMessage) -> Option<Self> {
+    /// One for each next hop; none for what is no ordinary unicast route: the kernel's own local,
+    /// multicast ones.
+    fn from_message(message: &RouteMessage) -> Vec<Self> {
+        let Some(mut route) = Self::without_next_hop(message) else { return Vec::new() };
+        let mut hops: &[RouteNextHop] = &[];
+        for attribute in &message.attributes {
+            match attribute {
+                RouteAttribute::Oif(link) => route.link = Some(*link),
+                RouteAttribute::MultiPath(several) => hops = several,
+                attribute => route.gateway = gateway(attribute).or(route.gateway),
+            }
+        }
+        if hops.is_empty() {
+            return vec![route];
+        }
+        let by_hop = |hop: &RouteNextHop| Self {
+            link: Some(hop.interface_index),
+            gateway: hop.attributes.iter().find_map(gateway),
+            is_onlink: hop.flags.contains(RouteNextHopFlags::Onlink),
+            ..route.clone()
+        };
+        hops.iter().map(by_hop).collect()
+    }
+
+    fn without_next_hop(message: &RouteMessage) -> Option<Self> {
         if message.header.kind != RouteType::Unicast {
             return None;
         }
@@ -114,16 +165,17 @@ impl Route {
             AddressFamily::Inet6 => Prefix::ALL_V6,
             _ => return None,
         };
-        let mut route = Self::to(all).in_table(u32::from(message.header.table));
+        let mut route = Self::to(all)
+            .in_table(u32::from(message.header.table))
+            .made_by(message.header.protocol.into());
+        route.is_onlink = message.header.flags.contains(RouteFlags::Onlink);
         for attribute in &message.attributes {
             match attribute {
                 RouteAttribute::Destination(address) => {
                     let length = message.header.destination_prefix_length;
                     route.destination = Prefix::new(ip(address)?, length);
                 }
-                RouteAttribute::Gateway(address) => route.gateway = ip(address),
                 RouteAttribute::PrefSource(address) => route.source = ip(address),
-                RouteAttribute::Oif(link) => route.link = Some(*link),
                 RouteAttribute::Table(table) => route.table = *table,
                 RouteAttribute::Priority(metric) => route.metric = Some(*metric),
                 _ => {}
@@ -171,19 +223,18 @@ impl Netlink {
         )
     }
 
-    /// Deletes the first route that has all that `route` names.
+    /// Deletes the first route that has all that `route` names, its protocol included.
     ///
     /// # Errors
     /// When there is none ([`NetlinkError::is_not_found`]).
     pub fn delete_route(&mut self, route: &Route) -> Result<(), NetlinkError> {
         let mut message = route.to_message();
-        // These two select too: "nowhere" and "unspecified" match any.
+        // The scope selects too: "nowhere" matches any.
         message.header.scope = RouteScope::NoWhere;
-        message.header.protocol = RouteProtocol::Unspec;
         self.execute(&|| format!("delete the {route}"), RouteNetlinkMessage::DelRoute(message), 0)
     }
 
-    /// The unicast routes of all tables, both families.
+    /// The unicast routes of all tables, both families; one with several next hops is several routes.
     ///
     /// # Errors
     /// When the kernel refuses the dump.
@@ -200,6 +251,15 @@ impl Netlink {
             }
         }
         Ok(routes)
+    }
+}
+
+fn gateway(attribute: &RouteAttribute) -> Option<IpAddr> {
+    match attribute {
+        RouteAttribute::Gateway(address) => ip(address),
+        RouteAttribute::Via(RouteVia::Inet6(address)) => Some(IpAddr::V6(*address)),
+        RouteAttribute::Via(RouteVia::Inet(address)) => Some(IpAddr::V4(*address)),
+        _ => None,
     }
 }
 

@@ -100,6 +100,9 @@ fn rules_of_both_families_are_added_listed_and_deleted() {
             Rule::lookup(1001, is_ipv6, 11).with_source(prefix(from)),
             Rule::lookup(102, is_ipv6, 12).with_input("lo"),
             Rule::lookup(103, is_ipv6, 13).with_output("lo"),
+            Rule::lookup(TABLE_MAIN, is_ipv6, 14).suppressing(0).made_by(109),
+            Rule::doing(RuleAction::Nothing, is_ipv6, 16),
+            Rule::doing(RuleAction::Goto(32_766), is_ipv6, 15).with_masked_mark(0xab00, 0xff00),
         ] {
             netlink.add_rule(&rule).unwrap();
             assert!(netlink.rules().unwrap().contains(&rule), "{:?}", netlink.rules());
@@ -116,4 +119,55 @@ fn what_the_kernel_refuses_is_named() {
     let error = netlink.set_link_mtu(4711, 1400).unwrap_err();
     assert!(error.to_string().contains("mtu of interface 4711 to 1400"), "{error}");
     assert!(error.is_not_found());
+}
+
+#[test]
+fn routes_keep_who_made_them_and_how_the_gateway_is_reached() {
+    let (_here, mut left, index, _there, _right, _) = pair();
+    left.add_address(index, prefix("192.0.2.1/24")).unwrap();
+    let own = Route::to(prefix("198.51.100.0/24")).via(std::net::Ipv4Addr::new(203, 0, 113, 1));
+    let own = Route { is_onlink: true, ..own.by_link(index).made_by(109) };
+    let by_ip6 = Route::to(prefix("203.0.113.0/24")).by_link(index).made_by(110);
+    let by_ip6 = by_ip6.via("fe80::1".parse::<std::net::Ipv6Addr>().unwrap());
+    for route in [&own, &by_ip6] {
+        left.add_route(route).unwrap();
+        assert!(left.routes().unwrap().contains(route), "{:?}", left.routes());
+    }
+    let not_ours = Route { protocol: PROTOCOL_STATIC, ..own.clone() };
+    assert!(left.delete_route(&not_ours).unwrap_err().is_not_found());
+    left.delete_route(&own).unwrap();
+    let is_connected = |route: &Route| {
+        route.protocol == PROTOCOL_KERNEL && route.destination == prefix("192.0.2.0/24")
+    };
+    assert!(left.routes().unwrap().iter().any(is_connected));
+}
+
+#[test]
+fn a_route_with_several_next_hops_is_one_for_each() {
+    let (here, mut left, index, _there, _right, _) = pair();
+    left.add_address(index, prefix("192.0.2.1/24")).unwrap();
+    let mut ip = here.command("ip");
+    ip.args(["route", "add", "198.51.100.0/24"]);
+    ip.args(["nexthop", "via", "192.0.2.7", "nexthop", "via", "192.0.2.8"]);
+    assert!(ip.status().unwrap().success());
+    let routes = left.routes().unwrap();
+    let hops = routes.iter().filter(|route| route.destination == prefix("198.51.100.0/24"));
+    let hops: Vec<_> = hops.map(|hop| (hop.gateway.unwrap().to_string(), hop.link)).collect();
+    let wanted = ["192.0.2.7", "192.0.2.8"].map(|hop| (hop.to_owned(), Some(index)));
+    assert_eq!(hops, wanted);
+}
+
+#[test]
+fn a_monitor_tells_of_changes_and_of_nothing_else() {
+    let (here, mut left, index, _there, _right, _) = pair();
+    let mut monitor = here.run(Monitor::open).unwrap().unwrap();
+    // What the kernel still has to tell about the new interfaces.
+    std::thread::sleep(std::time::Duration::from_millis(50));
+    monitor.drain().unwrap();
+    left.add_route(&Route::to(prefix("198.51.100.0/24")).by_link(index).in_table(77)).unwrap();
+    assert!(monitor.drain().unwrap());
+    left.add_rule(&Rule::lookup(77, true, 5)).unwrap();
+    assert!(monitor.drain().unwrap());
+    left.routes().unwrap();
+    assert!(!monitor.drain().unwrap());
 }

@@ -24,6 +24,7 @@ mod simulation;
 #[cfg(test)]
 mod tests;
 
+use crate::power::exp2;
 use crate::time::{Duration, Instant};
 use core::f64::consts::LN_2;
 use look::Look;
@@ -245,7 +246,7 @@ impl RateController {
         let told = rtt + self.measured.feedback_interval().as_secs_f64();
         let time = match self.state {
             // What is sent in that time at a rate that doubles every round trip.
-            _ if self.startup.is_some() => (1.0 - (-told / rtt).exp2()) / LN_2 * rtt,
+            _ if self.startup.is_some() => (1.0 - exp2(-told / rtt)) / LN_2 * rtt,
             State::Drain => told + self.target().as_secs_f64(),
             _ => told + self.threshold().as_secs_f64(),
         };
@@ -497,12 +498,12 @@ impl RateController {
         let round = self.round();
         let rounds = step.as_secs_f64() / round.as_secs_f64();
         if self.overload.standing_since.is_some() && !self.is_noisy() {
-            let grown = self.growth.per_round * (rounds / 4.0).exp2();
+            let grown = self.growth.per_round * exp2(rounds / 4.0);
             self.growth = Growth { per_round: grown.min(GROWTH_IN_HOLD), free_since: None };
         } else if !self.is_noisy() && self.measured.queue.own_latest() >= Some(self.target()) {
             return;
         } else if now >= *self.growth.free_since.get_or_insert(now) + round {
-            self.growth.per_round = (self.growth.per_round * rounds.exp2()).min(GROWTH.1);
+            self.growth.per_round = (self.growth.per_round * exp2(rounds)).min(GROWTH.1);
         }
         let grown = self.estimate * (1.0 + self.growth.per_round * rounds);
         let delivered = self.delivered(Instant::ZERO).unwrap_or(self.estimate);
@@ -512,7 +513,9 @@ impl RateController {
 
     /// Whether delays vary so much that a queue of some ms is not told from none.
     fn is_noisy(&self) -> bool {
-        self.wanders_far() || self.measured.queue.jitter() >= startup::NOTABLE_JITTER
+        // Packets in each other's way vary it by a part of the time that one takes.
+        let notable = startup::NOTABLE_JITTER.max(self.packet_time() / 2);
+        self.wanders_far() || self.measured.queue.jitter() >= notable
     }
 
     /// Whether delays wander so far that the queue wanted is not told from none.

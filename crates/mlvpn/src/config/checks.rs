@@ -1,5 +1,6 @@
 //! What only two keys or two sections together can get wrong.
 
+pub(super) mod network;
 pub(super) mod peers;
 
 use super::reader::Sections;

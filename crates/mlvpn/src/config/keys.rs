@@ -47,13 +47,18 @@ const fn key(name: &'static str, scope: Scope) -> Key {
 }
 
 /// All keys that are read. A name that means another thing in another place occurs once for each.
-pub static KEYS: [Key; 36] = [
+pub static KEYS: [Key; 41] = [
     key("mode", Scope::General),
     key("password", Scope::General),
     key("protocol_version", Scope::General),
     key("private_key_file", Scope::General),
     key("cleartext_data", Scope::General),
     key("statuscommand", Scope::General),
+    key("manage_network", Scope::General),
+    key("default_route", Scope::General),
+    key("nat", Scope::General),
+    key("kill_switch", Scope::General),
+    key("dns", Scope::General),
     key("tuntap", Scope::General),
     key("interface_name", Scope::General),
     key("mtu", Scope::General),

@@ -5,6 +5,7 @@ mod fields;
 mod filters;
 mod general;
 mod link;
+mod network;
 mod peer;
 
 use std::collections::BTreeSet;
@@ -51,6 +52,7 @@ pub(super) fn read(
     }
     let config = Config { general: general?.0.complete()?, links, peers, filters };
     checks::check_mtu(&config, &sections, findings);
+    checks::network::check(&config, &sections, findings);
     Some(config)
 }
 

@@ -78,6 +78,25 @@ pub(super) fn switch(text: &str) -> Result<bool, Fault> {
     }
 }
 
+/// `yes` or `no`; `1` and `0` are the same.
+pub(super) fn yes_or_no(text: &str) -> Result<bool, Fault> {
+    match text {
+        "no" | "0" => Ok(false),
+        "yes" | "1" => Ok(true),
+        _ => fault(format!("`{text}` is neither yes nor no"), "write \"yes\" or \"no\""),
+    }
+}
+
+/// An address without prefix length, of either family.
+pub(super) fn address(text: &str) -> Result<IpAddr, Fault> {
+    text.parse().or_else(|_| {
+        fault(
+            format!("`{text}` is not an address"),
+            "write addresses such as 192.0.2.53 or 2001:db8::53",
+        )
+    })
+}
+
 /// `auto`, `1` or `2`.
 pub(super) fn protocol_version(text: &str) -> Result<ProtocolVersion, Fault> {
     match text {

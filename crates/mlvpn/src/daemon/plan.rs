@@ -136,13 +136,17 @@ impl LinkChanges {
     pub(super) fn between(old: &Config, new: &Config) -> Self {
         let mut changes = Self::default();
         let names: BTreeSet<_> = new.links.iter().map(|link| &link.name).collect();
+        // Its sockets carry marks where the network is managed, and none elsewhere.
+        let is_marked_alike = old.general.network.is_managed == new.general.network.is_managed;
         let gone = old.links.iter().filter(|link| !names.contains(&link.name));
         changes.removed = gone.map(|link| link.name.clone()).collect();
         for link in &new.links {
             let name = link.name.clone();
             match old.links.iter().find(|former| former.name == link.name) {
                 None => changes.added.push(name),
-                Some(former) if !has_same_socket(former, link) => changes.reattached.push(name),
+                Some(former) if !is_marked_alike || !has_same_socket(former, link) => {
+                    changes.reattached.push(name);
+                }
                 Some(former) if former != link => changes.retuned.push(name),
                 Some(_) => {}
             }

@@ -1,4 +1,5 @@
-//! The privileged process: opens what needs rights, runs the status command, and nothing else.
+//! The privileged process: opens what needs rights, sets up the host's network or runs the status
+//! command, and nothing else.
 //!
 //! It never reads a byte from the network. It acts on the configuration that it read itself; the
 //! worker can only ask for a link of it, or report an event.
@@ -28,6 +29,7 @@ use crate::cli::RunArgs;
 use crate::config::{self, Config, Host, Link, Loaded, Parsed};
 use crate::hook::{HookCall, HookEnvironment, HookEvent, HookRunner, StatusCommand};
 use crate::logging::{self, LogOptions};
+use crate::network::{self, runner::NetworkRunner};
 use rights::{check_rights, open_tun, worker_user};
 
 /// Room in the kernel for bursts, per socket and direction.
@@ -65,8 +67,18 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<()> {
     logging::init(&options, std::process::id())?;
     let signals = Signals::watch()?;
     let hooks = status_command.map(HookRunner::start).transpose()?;
-    let (peer, child) = start_worker(args, &loaded, &tun)?;
-    peer.set_nonblocking()?;
+    let network = NetworkRunner::start(&network::record_folder(), config)?;
+    let started = start_worker(args, &loaded, &tun).and_then(|(peer, child)| {
+        peer.set_nonblocking()?;
+        Ok((peer, child))
+    });
+    let (peer, child) = match started {
+        Ok(started) => started,
+        Err(error) => {
+            network.into_iter().for_each(NetworkRunner::shutdown);
+            return Err(error);
+        }
+    };
     let name = args.name.clone().unwrap_or_else(|| "mlvpn".to_owned());
     Title::new(&name, args.natural_title).show("[priv]");
     let supervisor = Supervisor {
@@ -74,9 +86,11 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<()> {
         path: args.config.clone(),
         tun,
         hooks,
+        network,
         peer,
         child,
         links_up: Vec::new(),
+        is_tunnel_up: false,
         mtu: None,
         stop_by: None,
     };
@@ -116,10 +130,13 @@ struct Supervisor {
     /// Kept open, so that the interface outlives the worker until the last event is told.
     tun: Tun,
     hooks: Option<HookRunner>,
+    /// None when the network is left to others.
+    network: Option<NetworkRunner>,
     peer: Peer,
     child: Child,
     /// What the status command believes.
     links_up: Vec<String>,
+    is_tunnel_up: bool,
     mtu: Option<u16>,
     /// The worker was told to stop, and is killed then.
     stop_by: Option<u64>,
@@ -228,7 +245,7 @@ impl Supervisor {
         check_bind(link, bind)?;
         let options = UdpOptions {
             device: link.bind_dev.clone(),
-            mark: link.bind_fib,
+            mark: link.bind_fib.or_else(|| Some(self.network.as_ref()?.mark(name))),
             receive_buffer: Some(SOCKET_BUFFER),
             send_buffer: Some(SOCKET_BUFFER),
             ..UdpOptions::new(bind)
@@ -249,6 +266,16 @@ impl Supervisor {
         if !note_event(&mut self.links_up, &self.config.links, event, link.as_deref()) {
             warn!(?event, ?link, "the worker tells of an event that cannot be; not passed on");
             return;
+        }
+        match event {
+            HookEvent::TunnelUp => self.is_tunnel_up = true,
+            HookEvent::TunnelDown => self.is_tunnel_up = false,
+            HookEvent::LinkUp | HookEvent::LinkDown => {}
+        }
+        match (event, &self.network) {
+            (HookEvent::TunnelUp, Some(network)) => network.set_tunnel(true),
+            (HookEvent::TunnelDown, Some(network)) => network.set_tunnel(false),
+            _ => {}
         }
         let Some(hooks) = &self.hooks else { return };
         let call = HookCall {
@@ -287,8 +314,26 @@ impl Supervisor {
             }
         }
         let [file, keys] = files_as_fds(&loaded)?;
+        let config = plan::keep_fixed(&self.config, loaded.into_config());
+        self.reload_network(&config)?;
         self.peer.send(&ToWorker::Reload, &[file.as_fd(), keys.as_fd()])?;
-        self.config = plan::keep_fixed(&self.config, loaded.into_config());
+        self.config = config;
+        Ok(())
+    }
+
+    /// Before the worker asks for sockets, which need marks.
+    fn reload_network(&mut self, config: &Config) -> anyhow::Result<()> {
+        match (&mut self.network, config.general.network.is_managed) {
+            (Some(network), true) => network.reconfigure(config),
+            (Some(_), false) => self.network.take().into_iter().for_each(NetworkRunner::shutdown),
+            (None, true) => {
+                self.network = NetworkRunner::start(&network::record_folder(), config)?;
+                if let Some(network) = self.network.as_ref().filter(|_| self.is_tunnel_up) {
+                    network.set_tunnel(true);
+                }
+            }
+            (None, false) => {}
+        }
         Ok(())
     }
 
@@ -313,6 +358,7 @@ impl Supervisor {
         if let Some(hooks) = self.hooks.take() {
             hooks.shutdown(HOOK_TIME);
         }
+        self.network.take().into_iter().for_each(NetworkRunner::shutdown);
         remove_control_socket(&self.config);
         if status.success() {
             info!("stopped");

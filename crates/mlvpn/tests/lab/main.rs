@@ -36,6 +36,7 @@ mod flood;
 mod hook;
 mod kinds;
 mod mtu;
+mod network;
 mod restart;
 mod start;
 mod status;
@@ -62,6 +63,7 @@ fn main() -> ExitCode {
         hook::TESTS,
         kinds::TESTS,
         mtu::TESTS,
+        network::TESTS,
         restart::TESTS,
         start::TESTS,
         status::TESTS,

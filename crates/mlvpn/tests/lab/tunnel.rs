@@ -349,6 +349,8 @@ pub(crate) fn is_running(pid: Pid) -> bool {
 fn start_daemon(host: &Host, place: &Place) -> Daemon {
     let config = place.path("mlvpn.conf");
     let builder = Daemon::builder(host, PROGRAM).unwrap();
+    // Hosts share a file system, but not what is remembered of their networks.
+    let builder = builder.env("RUNTIME_DIRECTORY", place.path("run"));
     builder.arg("-c").arg(config).arg("--debug").args(user_arguments()).start().unwrap()
 }
 

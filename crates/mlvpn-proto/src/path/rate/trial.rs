@@ -1,6 +1,8 @@
 //! Whose queue it is: what we drain by sending less is ours, what stays is somebody else's.
 
+use crate::power::exp2;
 use crate::time::{Duration, Instant};
+use core::f64::consts::LOG2_E;
 
 /// So many control rounds after sending less had its first effect a queue of ours is visibly
 /// shorter; when only a little less is sent, after twice as many.
@@ -90,7 +92,7 @@ impl Rivalry {
     /// A queue was found not to be ours.
     pub(super) fn on_foreign_queue(&mut self, now: Instant) {
         let age = now.saturating_since(self.found_at).as_secs_f64();
-        self.found = self.found * (-age / RIVALRY_FADES.as_secs_f64()).exp() + 1.0;
+        self.found = self.found * exp2(-age / RIVALRY_FADES.as_secs_f64() * LOG2_E) + 1.0;
         self.found_at = now;
         let further = (self.found - FOUND_BY_CHANCE).max(0.0);
         self.tolerance = TOLERANCE_STEP.mul_f64(further).min(MOST_TOLERANCE);

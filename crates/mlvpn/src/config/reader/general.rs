@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use ipnet::{Ipv4Net, Ipv6Net};
 
-use super::{Fields, credentials};
+use super::{Fields, credentials, network};
 use crate::config::value::{self, Fault};
 use crate::config::{
-    Addresses, Control, ControlToken, Credentials, Finding, General, Host, Interface,
+    Addresses, Control, ControlToken, Credentials, Finding, General, Host, HostNetwork, Interface,
     InterfaceKind, KeyFiles, KeyPair, Mode, ProtocolVersion, Reorder, Span,
 };
 
@@ -42,6 +42,7 @@ struct Rest {
     status_command: Option<std::path::PathBuf>,
     interface: Interface,
     addresses: Addresses,
+    network: HostNetwork,
     control: Control,
 }
 
@@ -77,8 +78,15 @@ impl LinkDefaults {
 impl PartialGeneral {
     /// The whole of it, if nothing is missing.
     pub(super) fn complete(self) -> Option<General> {
-        let Rest { cleartext_data, reorder, status_command, interface, addresses, control } =
-            self.rest;
+        let Rest {
+            cleartext_data,
+            reorder,
+            status_command,
+            interface,
+            addresses,
+            network,
+            control,
+        } = self.rest;
         Some(General {
             mode: self.mode?,
             protocol: self.protocol,
@@ -88,6 +96,7 @@ impl PartialGeneral {
             status_command,
             interface,
             addresses,
+            network,
             control,
         })
     }
@@ -125,6 +134,7 @@ pub(super) fn read(
             status_command: fields.read("statuscommand", value::absolute_path),
             interface: interface(fields),
             addresses: addresses(fields),
+            network: network::read(fields),
             control: control(fields, keys),
         },
     };

@@ -93,6 +93,21 @@ mistakes! {
     bad_host: format!("{CLIENT}[dsl1]\nremotehost = vpn.example.org:5080\nremoteport = 5080\n"), 1, 0;
     bad_interface_name: with("interface_name = \"a-very-long-name\"\n"), 1, 0;
     bad_tuntap: with("tuntap = \"bridge\"\n"), 1, 0;
+    network_and_status_command:
+        with("manage_network = yes\nstatuscommand = /etc/mlvpn/updown.sh\n"), 1, 0;
+    network_left_to_the_status_command: with(
+        "statuscommand = /etc/mlvpn/updown.sh\nip4 = 10.9.0.1/30\ndefault_route = yes\ndns = 9.9.9.9\n"
+    ), 2, 0;
+    network_left_to_nobody: with("manage_network = no\nnat = yes\nkill_switch = yes\n"), 2, 0;
+    network_neither_yes_nor_no: with("manage_network = maybe\n"), 1, 0;
+    default_route_without_address: with("default_route = yes\nnat = yes\n"), 2, 0;
+    default_route_without_gateway:
+        with("tuntap = tap\ndefault_route = yes\nip4 = 10.9.0.1/24\n"), 1, 0;
+    dns_by_name: with("dns = 192.0.2.53, ns.example.org\n"), 1, 0;
+    kill_switch_with_a_name: format!(
+        "{CLIENT}kill_switch = yes\n[a]\nremotehost = vpn.example.org\nremoteport = 5080\n"
+    ), 0, 1;
+    mtu_too_small_for_ip6: with("mtu = 1200\nip6 = fd00::1/64\n"), 1, 0;
     relative_status_command: with("statuscommand = \"updown.sh\"\n"), 1, 0;
     no_links: CLIENT, 1, 0;
     no_general: LINK, 1, 0;

@@ -2,6 +2,7 @@
 //! given as much as it could carry.
 
 use crate::path::rtt::RttEstimator;
+use crate::power::exp2;
 use crate::session::v2::feedback::ReportedCounts;
 use crate::time::{Duration, Instant};
 
@@ -73,7 +74,7 @@ impl LossShare {
     /// 0 to 1.
     pub(crate) fn share(&self, now: Instant) -> f64 {
         let idle = now.saturating_since(self.at).as_secs_f64();
-        self.share * (-idle / LOSS_HALVES_IN.as_secs_f64()).exp2()
+        self.share * exp2(-idle / LOSS_HALVES_IN.as_secs_f64())
     }
 
     /// Whether so much has been lost for a while that nothing in order should go over the path.

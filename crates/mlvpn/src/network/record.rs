@@ -1,0 +1,148 @@
+//! What has to be known after a crash, on disk, and who may use which numbers.
+//!
+//! Each program that sets up the network of a host holds the lock of a slot, and beside the lock
+//! writes down what the kernel would not tell its successor. A record without somebody who holds its
+//! lock is what a crash left behind.
+
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use mlvpn_io::netlink::Prefix;
+use serde::{Deserialize, Serialize};
+
+use super::numbers::Slot;
+use super::operations::Owned;
+use super::{resolver, sysctl};
+
+/// What was changed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// The kernel's number of the network namespace.
+    pub namespace: u64,
+    /// The tunnel's interface.
+    pub interface: String,
+    /// Addresses given to it.
+    pub addresses: Vec<String>,
+    /// Whether it was set up.
+    pub is_up: bool,
+    /// Whether there is an nftables table.
+    pub has_table: bool,
+    /// Settings of the kernel, in the order in which they were changed.
+    pub sysctls: Vec<sysctl::Change>,
+    /// The name servers.
+    pub resolver: Option<resolver::Applied>,
+}
+
+impl Record {
+    /// Whether there is nothing to undo but what the kernel tells.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        let Self { addresses, is_up, has_table, sysctls, resolver, .. } = self;
+        addresses.is_empty() && !is_up && !has_table && sysctls.is_empty() && resolver.is_none()
+    }
+
+    /// What of the interface is our doing.
+    #[must_use]
+    pub fn owned(&self) -> Owned {
+        let addresses = self.addresses.iter().filter_map(|text| text.parse::<Prefix>().ok());
+        Owned { addresses: addresses.collect(), is_up: self.is_up }
+    }
+}
+
+/// A slot that is ours until this is dropped.
+#[derive(Debug)]
+pub struct Claim {
+    /// Which.
+    pub slot: Slot,
+    path: PathBuf,
+    /// Locked; the lock goes with the descriptor.
+    _lock: File,
+}
+
+/// What a slot is good for, best first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Use {
+    /// It was used for this interface.
+    Own,
+    /// Nobody has used it.
+    Fresh,
+    /// It was used for another interface, whose program has ended without cleaning up.
+    Stale,
+    /// The same, in another namespace.
+    Foreign,
+}
+
+impl Claim {
+    /// Takes the slot of `interface`'s former program, else one that is free, else one that was left
+    /// behind; with the record of what is to be undone there.
+    ///
+    /// # Errors
+    /// When the folder cannot be made, or all slots are in use.
+    pub fn take(folder: &Path, namespace: u64, interface: &str) -> io::Result<(Self, Record)> {
+        fs::DirBuilder::new().recursive(true).mode(0o755).create(folder)?;
+        let mut found: Vec<(Use, Self, Record)> = Vec::new();
+        for slot in Slot::all() {
+            let path = folder.join(format!("network-{}.json", slot.number()));
+            let Some(lock) = lock(&path.with_extension("lock"))? else { continue };
+            let record = read(&path);
+            let purpose = match &record {
+                None => Use::Fresh,
+                Some(record) if record.namespace != namespace => Use::Foreign,
+                Some(record) if record.interface != interface => Use::Stale,
+                Some(_) => Use::Own,
+            };
+            let claim = Self { slot, path, _lock: lock };
+            found.push((purpose, claim, record.unwrap_or_default()));
+        }
+        found.sort_by_key(|(purpose, claim, _)| (*purpose, claim.slot));
+        let (purpose, claim, record) = found.into_iter().next().ok_or_else(|| {
+            io::Error::other(format!("all {} slots are in use", super::numbers::SLOTS))
+        })?;
+        // Of another namespace nothing can be undone from here.
+        let record = if purpose == Use::Foreign { Record::default() } else { record };
+        Ok((claim, record))
+    }
+
+    /// Writes down what has to be known after a crash; replaces what was written before.
+    ///
+    /// # Errors
+    /// When the disk is full or the folder is gone.
+    pub fn write(&self, record: &Record) -> io::Result<()> {
+        let new = self.path.with_extension("new");
+        let mut options = fs::OpenOptions::new();
+        let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+        file.write_all(&serde_json::to_vec_pretty(record)?)?;
+        file.sync_data()?;
+        fs::rename(&new, &self.path)
+    }
+
+    /// Everything is undone.
+    ///
+    /// # Errors
+    /// When the record cannot be removed.
+    pub fn clear(&self) -> io::Result<()> {
+        match fs::remove_file(&self.path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// `None` when somebody else holds the lock.
+fn lock(path: &Path) -> io::Result<Option<File>> {
+    use rustix::fs::{FlockOperation, flock};
+    let mut options = fs::OpenOptions::new();
+    let file = options.write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Some(file)),
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// `None` when there is none that can be read.
+fn read(path: &Path) -> Option<Record> {
+    serde_json::from_slice(&fs::read(path).ok()?).ok()
+}
