@@ -425,7 +425,7 @@ fn three_percent_of_loss_and_jitter_make_no_size_smaller() {
 
 #[test]
 fn a_download_goes_on_within_a_second_when_the_only_link_becomes_smaller() {
-    let cases = [(20.0, 10, 250), (5.0, 40, 380), (20.0, 40, 450), (20.0, 80, 650)];
+    let cases = [(20.0, 10, 250), (5.0, 40, 380), (20.0, 40, 450), (20.0, 80, 750)];
     for ((mbit, rtt_ms, longest_ms), (mtu, size)) in
         cases.into_iter().flat_map(|case| [(1_400, 1_372), (1_280, 1_252)].map(|to| (case, to)))
     {
@@ -442,7 +442,7 @@ fn a_download_goes_on_within_a_second_when_the_only_link_becomes_smaller() {
         assert!(silence < millis(longest_ms), "{mbit} Mbit/s, {rtt_ms} ms, {mtu}: {silence:?}");
         assert_eq!(sizes_found(&world), [1_472, size], "nothing large went up");
         let goodput = world.goodput(flow, 9, 15);
-        assert!(goodput > 0.8 * mbit, "{mbit} Mbit/s, {rtt_ms} ms, {mtu}: {goodput}");
+        assert!(goodput > 0.75 * mbit, "{mbit} Mbit/s, {rtt_ms} ms, {mtu}: {goodput}");
         world.oracle().assert_clean();
     }
 }

@@ -99,6 +99,8 @@ impl Cubic {
         let target = epoch.origin + C * (distance * distance * distance);
         // RFC 9438 section 4.2: at most one and a half windows per RTT.
         let target = target.clamp(window, 1.5 * window);
+        // As Linux: before the first loss nothing is known, and it grows by 5 % in a round trip.
+        let target = if last_max == 0.0 { target.max(1.05 * window) } else { target };
         let alpha = if epoch.reno < self.before { ALPHA } else { 1.0 };
         epoch.reno += alpha * acked / window;
         let reno = epoch.reno.floor().min(window + acked);
@@ -201,6 +203,14 @@ mod tests {
     fn slow_start_doubles() {
         let mut cubic = Cubic::new();
         assert_eq!(grow(&mut cubic, 3), [20.0, 40.0, 80.0]);
+    }
+
+    #[test]
+    fn before_the_first_loss_it_grows_by_a_twentieth_in_a_round_trip() {
+        let mut cubic = Cubic { window: 200.0, slow_start_threshold: 200.0, ..Cubic::new() };
+        let windows = grow(&mut cubic, 10);
+        let all = 200.0 * 1.05f64.powi(10);
+        assert!((windows[9] - all).abs() < 5.0, "{windows:?}");
     }
 
     #[test]

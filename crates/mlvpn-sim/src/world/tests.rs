@@ -102,7 +102,8 @@ fn links_change_on_schedule() {
     let rates =
         [(5, 10), (12, 20), (25, 30), (31, 32)].map(|(from, to)| world.goodput(download, from, to));
     assert!(rates[0] > 18.0 && rates[2] > 18.0, "{rates:?}");
-    assert!((4.5..5.0).contains(&rates[1]) && rates[3] == 0.0, "{rates:?}");
+    // What came before a hole that is filled after 12 s counts from then on.
+    assert!((4.5..5.2).contains(&rates[1]) && rates[3] == 0.0, "{rates:?}");
 }
 
 #[test]
