@@ -36,7 +36,7 @@ Examples:
                                           run as a service, shown as `adsl` by ps
   mlvpn -c mlvpn.conf --debug -vv         run in a terminal, and see why
   mlvpn status                            what the links of the running mlvpn do
-  mlvpn link lte down                     use another link than this one, for now
+  mlvpn link lte down                     do without this link until it is switched `up`
   mlvpn demo                              see what bonding does, without any set-up
   mlvpn genpass                           a password for both ends
   mlvpn genkey --out /etc/mlvpn/private.key

@@ -73,6 +73,10 @@ impl LossShare {
 
     /// 0 to 1.
     pub(crate) fn share(&self, now: Instant) -> f64 {
+        // Asked for every packet; most paths lose nothing.
+        if self.share == 0.0 {
+            return 0.0;
+        }
         let idle = now.saturating_since(self.at).as_secs_f64();
         self.share * exp2(-idle / LOSS_HALVES_IN.as_secs_f64())
     }
@@ -80,7 +84,7 @@ impl LossShare {
     /// Whether so much has been lost for a while that nothing in order should go over the path.
     pub(crate) fn is_heavy(&self, now: Instant) -> bool {
         let lasts = |since| now.saturating_since(since) >= HEAVY_FOR;
-        self.share(now) > HEAVY_LOSS && self.heavy_since.is_some_and(lasts)
+        self.heavy_since.is_some_and(lasts) && self.share(now) > HEAVY_LOSS
     }
 }
 
