@@ -7,6 +7,7 @@ use crate::crypto::v1::{Key, TAG_LEN};
 use crate::filter::Filter;
 use crate::handshake::v2::Credentials;
 use crate::ip::{PacketKind, ethernet};
+use crate::policy::{LinkTerms, Policy};
 use crate::resequencer::ReorderPolicy;
 use crate::time::Duration;
 use crate::wire::v1::{HEADER_LEN, MAX_DATAGRAM};
@@ -58,8 +59,11 @@ pub struct EndpointConfig {
     pub local_ip4: Option<Ipv4Addr>,
     /// Where ICMPv6 errors come from, likewise.
     pub local_ip6: Option<Ipv6Addr>,
-    /// Rules that give packets to a certain link, in order of precedence.
+    /// Rules that give packets to a certain link, or treat them in another way, in order of precedence.
     pub filters: Vec<FilterRule>,
+    /// How version 2 gives packets to the paths, in both directions; none: as the peer wishes.
+    /// A server's wish goes before a client's.
+    pub policy: Option<Policy>,
     /// What the clock of the owner shows at [`crate::Instant::ZERO`], in microseconds since 1970: an
     /// initiator's handshakes bear the time, and it must not go back from one start to the next.
     pub unix_micros: u64,
@@ -85,6 +89,7 @@ impl EndpointConfig {
             local_ip4: None,
             local_ip6: None,
             filters: Vec::new(),
+            policy: None,
             unix_micros: 0,
             software: String::new(),
         }
@@ -138,13 +143,22 @@ impl IpPrefix {
     }
 }
 
-/// Packets that match go over a link, as long as it is up.
+/// What is to be done with packets that match.
 #[derive(Clone, Debug)]
 pub struct FilterRule {
     /// Which packets.
     pub filter: Filter,
-    /// The name of the link.
-    pub link: String,
+    /// What is done with them.
+    pub treatment: Treatment,
+}
+
+/// What a filter does with packets.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Treatment {
+    /// They go over the link of that name; while it is not up, the rule does not count.
+    Link(String),
+    /// They are given to the paths in that way. With version 1 the rule does not count.
+    Policy(Policy),
 }
 
 /// A link's settings.
@@ -163,6 +177,8 @@ pub struct LinkConfig {
     pub latency_tolerance: Option<Duration>,
     /// Carries data only while no other link can.
     pub fallback_only: bool,
+    /// What else is wanted of it in version 2.
+    pub terms: LinkTerms,
     /// The peer's address; a server learns it from the client.
     pub remote: Option<SocketAddr>,
 }

@@ -31,13 +31,14 @@ use rand_chacha::ChaCha12Rng;
 use rand_core::{Rng as _, SeedableRng as _};
 
 use crate::buffer::Pool;
-use crate::config::{EndpointConfig, FilterRule, LinkConfig, Role, Versions};
+use crate::config::{EndpointConfig, FilterRule, LinkConfig, Role, Treatment, Versions};
 use crate::drop::{DropCounts, DropReason};
 use crate::event::{DownReason, Event};
 use crate::id::LinkIndex;
 use crate::ip::is_whole;
 use crate::ip::mss::Clamp;
 use crate::oversize::{Limits, Oversize, Remedy};
+use crate::policy::Policy;
 use crate::resequencer::ReorderPolicy;
 use crate::session::v1::config::SessionConfig;
 use crate::session::{LinkChange, Timer, v1, v2};
@@ -161,6 +162,12 @@ impl Endpoint {
             v1.set_filters(filters.clone());
         }
         self.config.filters = filters;
+    }
+
+    /// Changes how version 2 gives packets to the paths; none: as the peer wishes.
+    pub fn set_policy(&mut self, policy: Option<Policy>, now: Instant) {
+        self.config.policy = policy;
+        self.settle(now);
     }
 
     /// Changes the largest IP packet that is taken.
@@ -403,26 +410,31 @@ impl Endpoint {
     }
 
     fn send(&mut self, slot: usize, packet: &[u8], now: Instant) {
-        let bound = self.bound_to(packet);
+        let treatment = self.treatment_of(packet);
         let Self { sessions, rng, pool, to_tun, drops, .. } = self;
         let mut shared = v2::Shared { rng, pool, to_tun, drops };
         if let Some(session) = sessions.get_mut(slot) {
             self.from_tun_count.count(packet.len());
-            session.send(packet, bound, &mut shared, now);
+            session.send(packet, treatment, &mut shared, now);
         }
     }
 
-    /// The link to which the first filter that matches gives a packet.
-    fn bound_to(&self, packet: &[u8]) -> Option<LinkIndex> {
-        let up = self.config.filters.iter().filter_map(|rule| {
-            let link = self.links.named(&rule.link)?;
-            Some((rule, link))
-        });
-        let mut matching = up.filter(|(rule, link)| {
-            self.links.get(*link).is_some_and(|link| link.is_up)
-                && rule.filter.matches(packet, self.config.inner)
-        });
-        matching.next().map(|(_, link)| link)
+    /// The link or the policy to which the first filter that matches gives a packet.
+    fn treatment_of(&self, packet: &[u8]) -> (Option<LinkIndex>, Option<Policy>) {
+        let is_up = |link: &LinkIndex| self.links.get(*link).is_some_and(|link| link.is_up);
+        for rule in &self.config.filters {
+            let treatment = match &rule.treatment {
+                Treatment::Link(name) => match self.links.named(name).filter(is_up) {
+                    Some(link) => (Some(link), None),
+                    None => continue,
+                },
+                Treatment::Policy(policy) => (None, Some(*policy)),
+            };
+            if rule.filter.matches(packet, self.config.inner) {
+                return treatment;
+            }
+        }
+        (None, None)
     }
 
     fn limits(&self, slot: usize) -> Limits {

@@ -36,6 +36,7 @@ pub mod ip;
 pub mod lanes;
 mod oversize;
 pub mod path;
+pub mod policy;
 mod power;
 pub mod queue;
 pub mod recovery;
@@ -48,11 +49,14 @@ pub mod transit;
 pub mod transmit;
 pub mod wire;
 
-pub use config::{EndpointConfig, FilterRule, IpPrefix, LinkConfig, PeerRoutes, Role, Versions};
+pub use config::{
+    EndpointConfig, FilterRule, IpPrefix, LinkConfig, PeerRoutes, Role, Treatment, Versions,
+};
 pub use endpoint::Endpoint;
 pub use event::{DownReason, Event, Quality};
 pub use id::LinkIndex;
 pub use ip::PacketKind;
+pub use policy::{LinkTerms, Policy};
 pub use resequencer::ReorderPolicy;
 pub use session::{LinkChange, Timer};
 pub use stats::{LinkStats, SessionStats};

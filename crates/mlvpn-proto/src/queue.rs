@@ -24,6 +24,7 @@ pub use lane::{LaneState, LaneView};
 
 use crate::flow::mark_ce;
 use crate::ip::PacketKind;
+use crate::policy::Policy;
 use crate::time::Instant;
 use crate::wire::v2::Lane;
 use lane::{Backlog, LaneQueue};
@@ -74,6 +75,8 @@ pub struct Popped {
     pub lane: Lane,
     /// Whether its lane was among those that have just begun to send.
     pub was_sparse: bool,
+    /// What it was pushed with.
+    pub policy: Option<Policy>,
 }
 
 /// What the queue did to packets other than pass them on.
@@ -130,10 +133,15 @@ impl IngressQueue {
     /// Lets a packet wait in its lane. When too much waits, the oldest packets of the longest lane are dropped,
     /// which may be this one.
     pub fn push(&mut self, packet: Vec<u8>, lane: Lane, now: Instant) {
+        self.push_with(packet, lane, None, now);
+    }
+
+    /// As [`Self::push`], for a packet that is to be given to the paths in a way of its own.
+    pub fn push_with(&mut self, packet: Vec<u8>, lane: Lane, policy: Option<Policy>, now: Instant) {
         self.quantum = self.quantum.max(packet.len());
         self.backlog.add(packet.len());
         let queue = self.lanes[lane.slot()].get_or_insert_with(Box::default);
-        queue.push(packet, now);
+        queue.push(packet, policy, now);
         if !queue.is_scheduled {
             queue.is_scheduled = true;
             queue.deficit = self.quantum as i64;
@@ -170,9 +178,9 @@ impl IngressQueue {
             match may_send(&view) {
                 Verdict::Pass => position += 1,
                 Verdict::Take(codel) => {
-                    let was_sparse = view.is_sparse;
+                    let (was_sparse, policy) = (view.is_sparse, view.policy);
                     if let Some(packet) = self.take(lane, codel, now) {
-                        return Some(Popped { packet, lane, was_sparse });
+                        return Some(Popped { packet, lane, was_sparse, policy });
                     }
                 }
             }

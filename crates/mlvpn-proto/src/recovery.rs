@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 
 use crate::id::PathId;
+use crate::policy::Policy;
 use crate::time::{Duration, Instant};
 use crate::wire::v2::{Lane, LaneSeq};
 
@@ -39,6 +40,18 @@ pub struct Parcel {
     pub tries: u8,
     /// Whether its flow keeps no queue: it is sent again before others.
     pub is_sparse: bool,
+    /// How it is given to the paths.
+    pub policy: Policy,
+    /// It is the second of two: nothing is lost with it.
+    pub is_copy: bool,
+}
+
+impl Parcel {
+    /// The same without the packet.
+    #[must_use]
+    pub fn without_bytes(&self) -> Self {
+        Self { bytes: Vec::new(), ..*self }
+    }
 }
 
 /// Packets that wait to be sent again, and numbers that were given up.
@@ -133,20 +146,20 @@ impl Recovery {
         self.sparse.is_empty() && self.bulk.is_empty()
     }
 
-    /// The next packet to send again on `path`, of those whose length in bytes `accepts` takes: one
-    /// that another path lost, where `has_others` tells that there are others.
+    /// The next packet to send again on `path`, of those that `accepts` takes: one that another path lost,
+    /// where `has_others` tells that there are others, unless one path is to carry everything.
     pub fn pop(
         &mut self,
         path: PathId,
         has_others: bool,
-        accepts: impl Fn(usize) -> bool,
+        accepts: impl Fn(&Parcel) -> bool,
     ) -> Option<Parcel> {
         if self.credit <= 0.0 {
             return None;
         }
         let Self { sparse, bulk, credit, stats, .. } = self;
-        let may =
-            |lost: &Lost| (!has_others || lost.by != path) && accepts(lost.parcel.bytes.len());
+        let is_other = |lost: &Lost| lost.by != path || lost.parcel.policy == Policy::Backup;
+        let may = |lost: &Lost| (!has_others || is_other(lost)) && accepts(&lost.parcel);
         let queue = [sparse, bulk].into_iter().find(|queue| queue.iter().any(may))?;
         let at = queue.iter().position(may)?;
         let lost = queue.remove(at)?;
@@ -227,6 +240,8 @@ mod tests {
             first_sent: Instant::from_secs(1),
             tries: 0,
             is_sparse,
+            policy: Policy::Bond,
+            is_copy: false,
         }
     }
 

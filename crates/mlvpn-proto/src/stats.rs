@@ -9,6 +9,7 @@ use crate::handshake::v1::LinkState;
 use crate::id::{LinkIndex, PathId};
 use crate::lanes::LaneStats;
 use crate::path::rate::State as RateState;
+use crate::policy::{LinkTerms, Policy};
 use crate::recovery::RecoveryStats;
 use crate::resequencer::ResequencerStats;
 use crate::time::{Duration, Instant};
@@ -68,6 +69,8 @@ pub struct PathStats {
     pub mtu: u16,
     /// Whether nothing arrives at present.
     pub is_suspect: bool,
+    /// What both ends want of it.
+    pub terms: LinkTerms,
 }
 
 /// A peer that speaks version 2, at one moment.
@@ -89,6 +92,19 @@ pub struct PeerStats {
     pub recovery: RecoveryStats,
     /// Lanes that are striped over several paths.
     pub striped: usize,
+    /// How packets are given to the paths, in both directions.
+    pub policy: Policy,
+    /// Second copies of packets.
+    pub copies: CopyStats,
+}
+
+/// What became of second copies of packets.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct CopyStats {
+    /// Sent.
+    pub sent: u64,
+    /// Not sent, for want of room.
+    pub withheld: u64,
 }
 
 /// A session at one moment.

@@ -8,7 +8,7 @@ use mlvpn_proto::crypto::v1::Key;
 use mlvpn_proto::drop::DropReason;
 use mlvpn_proto::{
     DownReason, Duration, Endpoint, EndpointConfig, Event, Instant, LinkChange, LinkConfig,
-    LinkIndex, PacketKind, Quality, Role, TransmitBuf, Versions,
+    LinkIndex, LinkTerms, PacketKind, Quality, Role, TransmitBuf, Versions,
 };
 
 const DSL1: LinkIndex = LinkIndex(0);
@@ -48,6 +48,7 @@ fn link(name: &str, remote: Option<SocketAddr>) -> LinkConfig {
         loss_tolerance: None,
         latency_tolerance: None,
         fallback_only: false,
+        terms: LinkTerms::default(),
         remote,
     }
 }

@@ -4,11 +4,12 @@
 
 use mlvpn_proto::crypto::v2::{Cipher, NotAuthentic, OpeningKey, PacketCounter, SealingKey};
 use mlvpn_proto::id::{PacketNumber, PathId, SessionIndex};
+use mlvpn_proto::policy::Policy;
 use mlvpn_proto::time::Instant;
 use mlvpn_proto::wire::v2::{
     AckedNumbers, CloseReason, DataHeader, Feedback, Frame, Frames, HEADER_LEN, Held, Lane,
     LaneSeq, PathStatus, ReceivedRuns, SealedHeader, SendTime, Settings, Skippable, SoftwareName,
-    TAG_LEN, Transit, TruncatedNumber, is_data_alone, modular,
+    TAG_LEN, Terms, TermsList, Transit, TruncatedNumber, is_data_alone, modular,
 };
 use proptest::prelude::*;
 
@@ -29,7 +30,7 @@ struct Ingredients {
 fn ingredients() -> impl Strategy<Value = Ingredients> {
     let numbers = prop::collection::vec(any::<u32>().prop_map(TruncatedNumber), 0..=255);
     let bytes = prop::collection::vec(any::<u8>(), 0..200);
-    let small = (0..14u8, 0..16u8, any::<u8>(), any::<[bool; 3]>());
+    let small = (0..15u8, 0..16u8, any::<u8>(), any::<[bool; 3]>());
     (small, any::<[u16; 3]>(), any::<[u64; 4]>(), bytes, numbers, "\\PC{0,16}").prop_map(
         |((kind, path, byte, flags), shorts, longs, bytes, numbers, name)| {
             let path = PathId::new(path).unwrap();
@@ -66,7 +67,8 @@ impl Ingredients {
                 160..192 => CloseReason::Replaced,
                 other => CloseReason::Other(other),
             }),
-            _ => Frame::Skippable(Skippable::new(0x40 | self.byte & 0x3F, &self.bytes).unwrap()),
+            13 => Frame::Terms(self.terms()),
+            _ => Frame::Skippable(self.skippable()),
         }
     }
 
@@ -98,6 +100,20 @@ impl Ingredients {
 
     fn status(&self) -> PathStatus {
         [PathStatus::Available, PathStatus::Backup, PathStatus::Gone][usize::from(self.byte % 3)]
+    }
+
+    /// Any entries, whole ones.
+    fn terms(&self) -> Terms<'_> {
+        let policy = Policy::ALL.get(usize::from(self.byte % 5)).copied();
+        let whole = self.bytes.len() - self.bytes.len() % 9;
+        let paths = TermsList::of_written(&self.bytes[..whole]);
+        Terms { sequence: self.shorts[0], policy, paths }
+    }
+
+    /// One of a type that nobody knows.
+    fn skippable(&self) -> Skippable<'_> {
+        let kind = 0x40 | self.byte & 0x3F;
+        Skippable::new(if kind == 0x41 { 0x42 } else { kind }, &self.bytes).unwrap()
     }
 
     fn settings(&self) -> Settings<'_> {

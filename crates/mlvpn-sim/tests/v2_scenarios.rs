@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use mlvpn_proto::filter::Filter;
-use mlvpn_proto::{Duration, Event, FilterRule, Instant, LinkIndex, PacketKind};
+use mlvpn_proto::{Duration, Event, FilterRule, Instant, LinkIndex, PacketKind, Treatment};
 use mlvpn_sim::link::{Direction, LinkSpec, WanLink};
 use mlvpn_sim::packet::Side;
 use mlvpn_sim::rng::Seed;
@@ -81,7 +81,7 @@ fn a_link_that_is_cut_silently_costs_no_packet_while_the_other_has_room() {
 fn bound_to(link: usize) -> Vec<FilterRule> {
     vec![FilterRule {
         filter: Filter::parse("udp").expect("a filter"),
-        link: format!("link{link}"),
+        treatment: Treatment::Link(format!("link{link}")),
     }]
 }
 

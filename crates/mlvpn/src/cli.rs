@@ -37,6 +37,7 @@ Examples:
   mlvpn -c mlvpn.conf --debug -vv         run in a terminal, and see why
   mlvpn status                            what the links of the running mlvpn do
   mlvpn link lte down                     do without this link until it is switched `up`
+  mlvpn link lte cost 20                  prefer links that are up to 20 ms slower
   mlvpn demo                              see what bonding does, without any set-up
   mlvpn genpass                           a password for both ends
   mlvpn genkey --out /etc/mlvpn/private.key

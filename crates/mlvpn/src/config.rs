@@ -38,12 +38,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::{Ipv4Net, Ipv6Net};
+use mlvpn_proto::{LinkTerms, Policy};
 use zeroize::Zeroizing;
 
 pub use control_token::ControlToken;
 pub use credentials::{Credentials, KeyPair, Peer, ProtocolVersion};
 pub use finding::{Finding, Findings, Severity, Span};
 pub use key_files::{KeyFiles, MAX_KEYS_BYTES};
+pub use mlvpn_proto::Treatment;
 pub use network::HostNetwork;
 pub use password::Password;
 
@@ -80,6 +82,8 @@ pub struct General {
     pub cleartext_data: bool,
     /// `reorder_buffer_size`.
     pub reorder: Reorder,
+    /// `policy`; `None` = as the other end wishes.
+    pub policy: Option<Policy>,
     /// `statuscommand`: the program to call when a link or the session changes state.
     pub status_command: Option<PathBuf>,
     /// The tun or tap device.
@@ -187,6 +191,8 @@ pub struct Link {
     pub latency_tolerance: Option<Duration>,
     /// `fallback_only`: used only while no other link is usable.
     pub fallback_only: bool,
+    /// `max_rate`, `cost` and `metered`.
+    pub terms: LinkTerms,
 }
 
 /// An address, or a name that has to be resolved.
@@ -198,11 +204,12 @@ pub enum Host {
     Name(String),
 }
 
-/// One line of `[filters]`: packets that match `expression` take `link` while it is up.
+/// One line of `[filters]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FilterRule {
-    /// Name of a link of this configuration.
-    pub link: String,
+    /// What is done with packets that match: they take a link of this configuration while it is up, or are
+    /// under a policy of their own.
+    pub treatment: Treatment,
     /// A pcap-filter expression that has been checked.
     pub expression: String,
 }

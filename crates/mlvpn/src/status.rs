@@ -18,7 +18,7 @@ mod rate;
 
 pub use condition::{Condition, span};
 pub use path::{PathState, PathStatus, RateState};
-pub use peer::{LaneStatus, PeerStatus, QueueStatus, RecoveryStatus};
+pub use peer::{CopyStatus, LaneStatus, PeerStatus, QueueStatus, RecoveryStatus};
 pub use rate::{Rates, Volume};
 
 /// Everything that the status page tells, at one moment.
@@ -281,7 +281,7 @@ pub struct LinkQuality {
     pub slow: bool,
 }
 
-/// Limits and roles of a link, as configured.
+/// Limits and roles of a link.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LinkLimits {
     /// `bandwidth_upload` in bytes per second, the weight in the balancing; 0 when unset.
@@ -290,6 +290,13 @@ pub struct LinkLimits {
     pub timeout: Duration,
     /// `fallback_only`.
     pub fallback_only: bool,
+    /// `max_rate` in bytes per second. This and what follows is what both ends together want, once they have
+    /// spoken.
+    pub max_rate: Option<u64>,
+    /// `cost` in milliseconds.
+    pub cost_ms: u64,
+    /// `metered`.
+    pub metered: bool,
 }
 
 /// What a link is doing.

@@ -15,6 +15,7 @@ pub const WORDS: &[&[u8]] = &[
     &[0x0b, 0x02, 0x01],
     &[0x0c, 0x00],
     &[0x40, 0x00, 0x02],
+    &[0x41, 0x00, 0x0c, 0x00, 0x01, 0x03, 0x81],
     &[0x9f],
 ];
 
@@ -42,5 +43,5 @@ pub fn run(bytes: &[u8]) {
 
 /// Whether a frame of this type may hold bits that a receiver ignores.
 fn has_ignored_bytes(frame: &Frame<'_>) -> bool {
-    matches!(frame, Frame::Feedback(_) | Frame::Settings(_))
+    matches!(frame, Frame::Feedback(_) | Frame::Settings(_) | Frame::Terms(_))
 }

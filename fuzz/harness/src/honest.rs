@@ -9,8 +9,8 @@ use std::net::SocketAddr;
 
 use mlvpn_proto::crypto::v1::Key;
 use mlvpn_proto::{
-    Duration, Endpoint, EndpointConfig, Instant, LinkChange, LinkConfig, LinkIndex, ReorderPolicy,
-    Role, TransmitBuf, Versions,
+    Duration, Endpoint, EndpointConfig, Instant, LinkChange, LinkConfig, LinkIndex, LinkTerms,
+    ReorderPolicy, Role, TransmitBuf, Versions,
 };
 
 use crate::input::Input;
@@ -310,6 +310,7 @@ fn link_config(role: Role, slot: u16) -> LinkConfig {
         loss_tolerance: None,
         latency_tolerance: None,
         fallback_only: false,
+        terms: LinkTerms::default(),
         remote: (role == Role::Client).then(|| SocketAddr::from(([192, 0, 2, 2], 5_080))),
     }
 }

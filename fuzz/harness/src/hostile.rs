@@ -11,7 +11,7 @@ use mlvpn_proto::resequencer::MAX_PACKETS;
 use mlvpn_proto::wire::v1::{Datagram, HEADER_LEN, Header, Kind, MAX_DATAGRAM};
 use mlvpn_proto::{
     Duration, Endpoint, EndpointConfig, FilterRule, Instant, LinkChange, LinkConfig, LinkIndex,
-    PacketKind, ReorderPolicy, Role, TransmitBuf, Versions,
+    LinkTerms, PacketKind, ReorderPolicy, Role, TransmitBuf, Treatment, Versions,
 };
 
 use crate::events::EventOracle;
@@ -229,7 +229,8 @@ impl Run {
                 let texts = ["udp", "tcp port 80", "len > 100", "ip[0] = 0x45"];
                 let filter = Filter::parse(texts[input.below(4)]).expect("a valid filter");
                 let link = name(input.byte());
-                self.session.set_filters(vec![FilterRule { filter, link }]);
+                let treatment = Treatment::Link(link);
+                self.session.set_filters(vec![FilterRule { filter, treatment }]);
             }
             _ => {
                 let link = self.any_link(input);
@@ -321,6 +322,7 @@ fn link_config(input: &mut Input<'_>) -> LinkConfig {
         loss_tolerance: (choice & 8 != 0).then_some(choice >> 4),
         latency_tolerance: (choice & 8 != 0).then(|| Duration::from_millis(200)),
         fallback_only: choice & 16 != 0,
+        terms: LinkTerms { is_metered: choice & 32 != 0, ..LinkTerms::default() },
         remote: input.coin().then(|| SocketAddr::from(([192, 0, 2, choice & 3], 5080))),
     }
 }

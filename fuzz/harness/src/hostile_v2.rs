@@ -14,8 +14,8 @@ use mlvpn_proto::id::{PacketNumber, PathId, SessionIndex};
 use mlvpn_proto::lanes::{MAX_BYTES, MAX_PACKETS};
 use mlvpn_proto::wire::v2::{DatagramKind, HEADER_LEN, TAG_LEN};
 use mlvpn_proto::{
-    Duration, Endpoint, EndpointConfig, Instant, LinkChange, LinkConfig, LinkIndex, PacketKind,
-    Role, TransmitBuf, Versions,
+    Duration, Endpoint, EndpointConfig, Instant, LinkChange, LinkConfig, LinkIndex, LinkTerms,
+    PacketKind, Policy, Role, TransmitBuf, Versions,
 };
 use rand_chacha::ChaCha12Rng;
 use rand_core::{Rng as _, SeedableRng as _};
@@ -78,6 +78,7 @@ impl Run {
             inner: if flags & 2 == 0 { PacketKind::Ip } else { PacketKind::Ethernet },
             credentials: Some(credentials()),
             cleartext_data: flags & 4 != 0,
+            policy: Policy::ALL.get(usize::from(flags >> 4 & 7)).copied(),
             unix_micros: 1,
             software: "fuzzed".to_owned(),
             ..EndpointConfig::new(role, 1_400)
@@ -368,6 +369,11 @@ fn link_config(role: Role, slot: u16, choice: u8) -> LinkConfig {
         loss_tolerance: None,
         latency_tolerance: None,
         fallback_only: choice & 0x80 != 0,
+        terms: LinkTerms {
+            max_rate: (choice & 0x20 != 0).then_some(1_000_000),
+            cost: Duration::from_millis(u64::from(choice & 0x10)),
+            is_metered: choice & 0x40 != 0 && slot == 0,
+        },
         remote: (role == Role::Client).then(|| SocketAddr::from(([192, 0, 2, 1], 5_080))),
     }
 }

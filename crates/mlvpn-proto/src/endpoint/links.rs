@@ -111,6 +111,7 @@ impl Links {
         PathTerms {
             is_backup: link.config.fallback_only,
             max_rate: link.config.weight.filter(is_rate),
+            link: link.config.terms,
         }
     }
 
@@ -246,8 +247,9 @@ impl Endpoint {
     /// A responder's paths come to be by what the peer sends; the configuration of their links holds for
     /// them as well.
     fn impose_terms(&mut self, now: Instant) {
-        let Self { sessions, links, .. } = self;
+        let Self { sessions, links, config, .. } = self;
         for session in sessions.iter_mut() {
+            session.set_policy(config.policy, now);
             let present = session.paths().filter(|path| path.state != PathState::Absent);
             let paths: Vec<_> = present.map(|path| (path.id, path.route.link)).collect();
             for (id, link) in paths {

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use super::codel::{Codel, CodelParams};
+use crate::policy::Policy;
 use crate::time::Instant;
 use crate::wire::v2::Lane;
 
@@ -16,6 +17,7 @@ const SPARE_ROOM: usize = 8;
 struct Waiting {
     packet: Vec<u8>,
     enqueued: Instant,
+    policy: Option<Policy>,
 }
 
 /// How much waits.
@@ -63,9 +65,9 @@ impl LaneQueue {
         self.backlog.footprint
     }
 
-    pub(super) fn push(&mut self, packet: Vec<u8>, now: Instant) {
+    pub(super) fn push(&mut self, packet: Vec<u8>, policy: Option<Policy>, now: Instant) {
         self.backlog.add(packet.len());
-        self.packets.push_back(Waiting { packet, enqueued: now });
+        self.packets.push_back(Waiting { packet, enqueued: now, policy });
     }
 
     pub(super) fn remove_head(&mut self) -> Option<Vec<u8>> {
@@ -104,6 +106,7 @@ impl LaneQueue {
             bytes: self.backlog.bytes,
             packets: self.backlog.packets,
             head: &head.packet,
+            policy: head.policy,
         })
     }
 
@@ -125,6 +128,8 @@ pub struct LaneView<'a> {
     pub packets: usize,
     /// The packet that would be sent.
     pub head: &'a [u8],
+    /// How it is to be given to the paths, where that differs from others.
+    pub policy: Option<Policy>,
 }
 
 /// What is known about a lane that may be empty.

@@ -1,4 +1,5 @@
-//! Which path takes the next packet of a lane: the one on which it arrives first.
+//! Which path takes the next packet of a lane: the one on which it arrives first, unless the user's policy says
+//! otherwise.
 //!
 //! A lane without a standing queue goes over the path of earliest arrival, as a whole. A backlogged lane
 //! is pinned to its fastest path; a slower one helps when the lane's tail would otherwise come later
@@ -9,7 +10,11 @@
 //! made of one path (its window does not grow, or it believes in its smallest round trip) gets its one
 //! path back, and is left alone for a while.
 
+mod spill;
+mod whole;
+
 use crate::id::PathId;
+use crate::policy::Policy;
 use crate::queue::{CodelParams, LaneView};
 use crate::time::{Duration, Instant};
 use crate::wire::v2::Lane;
@@ -80,6 +85,46 @@ pub struct PathView {
     pub is_untested: bool,
     /// Larger packets than fit now are being tried.
     pub may_carry_more: bool,
+    /// What it carries costs money.
+    pub is_metered: bool,
+    /// Its place among the paths where one is to carry everything: the smallest is the first.
+    pub rank: u64,
+}
+
+/// The paths among which is chosen.
+#[derive(Clone, Debug, Default)]
+pub struct Field {
+    /// Those that may carry data now.
+    pub chosen: Vec<PathView>,
+    /// Those that take what the former have no room for.
+    pub spill: Vec<PathView>,
+    /// Those that are up, and whose sockets take nothing at the moment.
+    pub stalled: Vec<PathView>,
+}
+
+impl Field {
+    /// Whether anything may be given to the path.
+    #[must_use]
+    pub fn has(&self, path: PathId) -> bool {
+        self.chosen.iter().chain(&self.spill).any(|view| view.id == path)
+    }
+
+    /// The path that carries everything where only one is to.
+    #[must_use]
+    pub fn first(&self) -> Option<PathId> {
+        self.chosen.iter().chain(&self.stalled).min_by_key(|view| view.rank).map(|view| view.id)
+    }
+
+    /// The path that takes the copy of a packet of `len` bytes that `path` carries: the one on which it
+    /// arrives first of those that cost nothing.
+    #[must_use]
+    pub fn second(&self, path: PathId, len: usize) -> Option<PathId> {
+        let fastest_rtt = self.chosen.iter().map(|view| view.rtt).fold(f64::INFINITY, f64::min);
+        let may = |view: &&PathView| view.id != path && !view.is_metered && view.max_packet >= len;
+        let arrival = |view: &PathView| view.arrival(len as f64, fastest_rtt) + view.deviation;
+        let best = self.chosen.iter().filter(may).min_by(|a, b| arrival(a).total_cmp(&arrival(b)));
+        best.map(|view| view.id)
+    }
 }
 
 impl PathView {
@@ -182,9 +227,28 @@ impl Earliest {
         }
     }
 
-    /// What is to be done with the head of `lane` on `path`, which can send now. `paths` are those that
-    /// may carry data.
+    /// What is to be done with the head of `lane` on `path`, which can send now and is in `field`.
     pub fn choose(
+        &mut self,
+        lane: &LaneView<'_>,
+        path: PathId,
+        (field, policy): (&Field, Policy),
+        now: Instant,
+    ) -> Choice {
+        if policy.keeps_flows_whole() {
+            return self.keep_whole(lane, path, (field, policy), now);
+        }
+        if let Some(own) = field.spill.iter().find(|view| view.id == path) {
+            return self.spill(lane, own, &field.chosen);
+        }
+        match self.bond(lane, path, &field.chosen, now) {
+            Choice::Take(Some(codel)) => Choice::Take(Some(spill::leave_room(codel, field))),
+            choice => choice,
+        }
+    }
+
+    /// The same over `paths`, all of which are equal.
+    fn bond(
         &mut self,
         lane: &LaneView<'_>,
         path: PathId,
@@ -222,7 +286,8 @@ impl Earliest {
         let best = best.expect("the own path fits");
         if is_quiet {
             plan.is_backlogged = false;
-            plan.stick(paths, best, arrival);
+            let present = paths.iter().find(|view| view.id == plan.path);
+            plan.stick(present, best, arrival, STICKY_MICROS);
             return if plan.path == path { Choice::Take(None) } else { Choice::Wait };
         }
         let is_there = paths.iter().filter(fits).any(|view| view.id == plan.path);
@@ -274,14 +339,20 @@ impl Plan {
     }
 
     /// The sparse lane's path is the best one, unless the gain is too small.
-    fn stick(&mut self, paths: &[PathView], best: &PathView, arrival: impl Fn(&PathView) -> f64) {
-        let Some(present) = paths.iter().find(|view| view.id == self.path) else {
+    fn stick(
+        &mut self,
+        present: Option<&PathView>,
+        best: &PathView,
+        arrival: impl Fn(&PathView) -> f64,
+        least_gain: f64,
+    ) {
+        let Some(present) = present else {
             self.path = best.id;
             return;
         };
         let gain = arrival(present) - arrival(best);
         let delay = present.rtt / 2.0;
-        if gain > STICKY_MICROS.max(STICKY_SHARE * delay) {
+        if gain > least_gain.max(STICKY_SHARE * delay) {
             self.path = best.id;
         }
     }

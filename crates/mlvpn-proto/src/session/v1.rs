@@ -12,7 +12,7 @@ use rand_core::{Rng as _, SeedableRng as _};
 
 use super::{LinkChange, Timer};
 use crate::buffer::Pool;
-use crate::config::{FilterRule, LinkConfig};
+use crate::config::{FilterRule, LinkConfig, Treatment};
 use crate::delay::DelayTable;
 use crate::drop::{DropCounts, DropReason};
 use crate::event::{DownReason, Event, Quality};
@@ -340,7 +340,10 @@ impl Session {
             .config
             .filters
             .iter()
-            .map(|rule| slot_of(&rule.link).map(|(link, _)| link.slot()))
+            .map(|rule| match &rule.treatment {
+                Treatment::Link(name) => slot_of(name).map(|(link, _)| link.slot()),
+                Treatment::Policy(_) => None,
+            })
             .collect();
     }
 

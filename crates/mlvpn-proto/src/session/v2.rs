@@ -6,19 +6,25 @@
 //! | `receive` | sealed packets and the frames in them |
 //! | `control` | what is sent beside data: challenges, feedback, acknowledgements, probes |
 //! | `feedback` | what the peer tells of the paths, and how much this end may tell |
+//! | `terms` | what both ends want the paths used for |
 //! | `life` | when paths come up, are suspect, and go down |
 //! | `send` | what goes to the paths next: sealed, in batches |
+//! | `field` | among which paths is chosen |
 //! | `upload` | data that waits to be sent, and its lanes' numbers |
+//! | `copies` | second copies, for paths that have room |
 //! | [`promise`] | frames that are sent again until they are acknowledged |
 
 mod control;
+mod copies;
 mod feedback;
+mod field;
 mod life;
 pub(crate) mod migration;
 pub(crate) mod path;
 mod promise;
 pub(crate) mod receive;
 mod send;
+mod terms;
 mod upload;
 
 use std::collections::VecDeque;
@@ -37,6 +43,7 @@ use crate::handshake::v2::SessionId;
 use crate::id::{LinkIndex, PathId, SessionIndex};
 use crate::ip::PacketKind;
 use crate::lanes::LaneResequencer;
+use crate::policy::LinkTerms;
 use crate::stats::PeerStats;
 use crate::time::{Duration, Instant};
 use crate::transit::TransitTable;
@@ -45,6 +52,7 @@ use control::Control;
 use feedback::FeedbackBudget;
 use path::{Path, PathState, Route};
 use promise::{Promise, Promises};
+use terms::TermsTable;
 pub(crate) use upload::Refused;
 use upload::Upload;
 
@@ -82,6 +90,7 @@ pub(crate) struct Session {
     paths: Box<[Option<Box<Path>>; PathId::COUNT]>,
     outbox: VecDeque<Control>,
     promises: Promises,
+    terms: TermsTable,
     upload: Upload,
     order: LaneResequencer,
     /// What a change of paths released from it.
@@ -122,8 +131,10 @@ pub(crate) struct Move {
 pub(crate) struct PathTerms {
     /// Only for when no other path is up.
     pub(crate) is_backup: bool,
-    /// Bytes per second that may be sent at most, with all headers.
+    /// Bytes per second that this end may send at most, with all headers.
     pub(crate) max_rate: Option<u64>,
+    /// What the peer is told, too.
+    pub(crate) link: LinkTerms,
 }
 
 /// Where the answer to an initiation went.
@@ -159,6 +170,7 @@ impl Session {
             paths: Box::new(std::array::from_fn(|_| None)),
             outbox: VecDeque::new(),
             promises: Promises::default(),
+            terms: TermsTable::default(),
             upload: Upload::new(setup.lane_key, setup.kind),
             order: LaneResequencer::default(),
             released: VecDeque::new(),
@@ -235,6 +247,8 @@ impl Session {
             marked: self.upload.marked(),
             recovery: self.upload.recovery.stats(),
             striped: self.upload.striped(),
+            policy: self.upload.policy,
+            copies: self.upload.copies.stats(),
         }
     }
 
@@ -304,15 +318,6 @@ impl Session {
             path.validation.assume_validated();
             self.bring_up(id, now);
         }
-    }
-
-    /// What the configuration says of a path.
-    pub(crate) fn set_terms(&mut self, id: PathId, terms: PathTerms, now: Instant) {
-        if let Some(path) = self.path_mut(id) {
-            path.rate.set_limit(terms.max_rate);
-        }
-        let status = if terms.is_backup { PathStatus::Backup } else { PathStatus::Available };
-        self.set_status(id, status, now);
     }
 
     pub(super) fn set_status(&mut self, id: PathId, status: PathStatus, now: Instant) {

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`packet`] | what kind of datagram it is; the header of a sealed packet |
 //! | [`frame`] | what the body of a packet says |
-//! | [`data`], [`feedback`], [`settings`], [`ack`] | the frames that are more than a few numbers |
+//! | [`data`], [`feedback`], [`settings`], [`ack`], [`terms`] | the frames that are more than a few numbers |
 //! | [`modular`] | how a number is restored of which only the low bits are sent |
 
 pub mod ack;
@@ -15,6 +15,7 @@ pub mod modular;
 pub mod packet;
 mod reader;
 pub mod settings;
+pub mod terms;
 
 pub use ack::AckedNumbers;
 pub use data::{DATA_HEADER_LEN, DataHeader, Lane, LaneSeq, SendTime, Transit};
@@ -24,3 +25,4 @@ pub use packet::{
     DATA_OVERHEAD, DatagramKind, HEADER_LEN, Malformed, SealedHeader, TAG_LEN, TruncatedNumber,
 };
 pub use settings::{Settings, SoftwareName};
+pub use terms::{Terms, TermsList};

@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use mlvpn_proto::id::{PacketNumber, PathId};
 use mlvpn_proto::wire::v2::{
     AckedNumbers, CloseReason, DataHeader, Feedback, Frame, Held, Lane, LaneSeq, PathStatus,
-    ReceivedRuns, SendTime, Settings, Skippable, SoftwareName, Transit, TruncatedNumber,
+    ReceivedRuns, SendTime, Settings, Skippable, SoftwareName, Terms, TermsList, Transit,
+    TruncatedNumber,
 };
+use mlvpn_proto::{Duration, LinkTerms, Policy};
 use serde_json::{Value, json};
 
 /// A DATA frame with an IPv4 packet that has no payload: lane 1, number 2, time 3.
@@ -51,6 +53,15 @@ const fn path(number: u8) -> PathId {
 
 fn lane(number: u16) -> Lane {
     Lane::new(number).unwrap()
+}
+
+/// A path that is metered and limited, one that is to be spared, and one of which nothing is wanted.
+fn terms() -> TermsList<'static> {
+    let metered =
+        LinkTerms { max_rate: Some(0x0102_0304_0506), cost: Duration::ZERO, is_metered: true };
+    let spared = LinkTerms { cost: Duration::from_millis(0x0102), ..LinkTerms::default() };
+    let all = [(path(0), metered), (path(3), spared), (path(15), LinkTerms::default())];
+    TermsList::write(all.into_iter(), Box::leak(Box::default()))
 }
 
 /// Every type of frame, and the ends of its ranges.
@@ -101,6 +112,9 @@ pub(crate) fn frames() -> Vec<Frame<'static>> {
         Frame::Close(CloseReason::OutOfPacketNumbers),
         Frame::Close(CloseReason::Replaced),
         Frame::Close(CloseReason::Other(0xFF)),
+        Frame::Terms(Terms { sequence: 1, policy: None, paths: TermsList::default() }),
+        Frame::Terms(Terms { sequence: 0x0102, policy: Some(Policy::Bond), paths: terms() }),
+        Frame::Terms(Terms { sequence: 0xFFFF, policy: Some(Policy::Backup), paths: terms() }),
         Frame::Skippable(Skippable::new(0x40, &[]).unwrap()),
         Frame::Skippable(Skippable::new(0x7F, &[1, 2, 3]).unwrap()),
     ]
@@ -145,6 +159,7 @@ pub(crate) fn describe(frame: &Frame<'_>) -> (&'static str, Fields) {
             ("ACK", json!({ "path": path.number(), "numbers": numbers }))
         }
         Frame::Close(reason) => ("CLOSE", json!({ "reason": describe_reason(reason) })),
+        Frame::Terms(terms) => ("TERMS", describe_terms(&terms)),
         Frame::Skippable(frame) => {
             ("skippable", json!({ "type": frame.kind(), "content": super::hex(frame.content()) }))
         }
@@ -170,6 +185,21 @@ fn describe_feedback(feedback: &Feedback) -> Value {
             .map(|(first, last)| [first.0, last.0])
             .collect::<Vec<_>>(),
     })
+}
+
+fn describe_terms(terms: &Terms<'_>) -> Value {
+    let paths: Vec<_> = terms
+        .paths
+        .iter()
+        .map(|(path, terms)| {
+            json!({
+                "path": path.number(), "metered": terms.is_metered,
+                "cost_ms": terms.cost.as_millis() as u64, "max_rate": terms.max_rate,
+            })
+        })
+        .collect();
+    let policy = terms.policy.map(Policy::as_str);
+    json!({ "sequence": terms.sequence, "policy": policy, "paths": paths })
 }
 
 fn describe_token(path: PathId, token: [u8; 8]) -> Value {

@@ -9,7 +9,7 @@ use mlvpn_proto::crypto::v1::Key;
 use mlvpn_proto::handshake::v2::{Credentials, PeerKeys};
 use mlvpn_proto::time::{Duration, Instant};
 use mlvpn_proto::{
-    Endpoint as Machine, EndpointConfig, Event, LinkChange, LinkConfig, LinkIndex, Role,
+    Endpoint as Machine, EndpointConfig, Event, LinkChange, LinkConfig, LinkIndex, LinkTerms, Role,
     SessionStats, TransmitBuf, Versions, lanes, resequencer,
 };
 
@@ -187,6 +187,7 @@ impl End {
             loss_tolerance: None,
             latency_tolerance: None,
             fallback_only: false,
+            terms: LinkTerms::default(),
             remote: (role == Role::Client).then(|| server_address(index)),
         };
         Self { session, links: links.iter().enumerate().map(link).collect() }

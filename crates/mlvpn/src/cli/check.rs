@@ -4,7 +4,9 @@ use std::io::IsTerminal;
 use std::path::Path;
 use std::process::ExitCode;
 
-use crate::config::{self, Config, Findings, InterfaceKind, Link, Loaded, Mode, Peer, Reorder};
+use crate::config::{
+    self, Config, Findings, InterfaceKind, Link, Loaded, Mode, Peer, Reorder, Treatment,
+};
 use crate::hook::StatusCommand;
 
 /// Prints what there is to say about `file`: findings to standard error, the summary to standard output.
@@ -67,6 +69,9 @@ fn summary(config: &Config) -> String {
         if general.cleartext_data { "in clear" } else { "encrypted" }
     ));
     out.push_str(&format!("  order    {}\n", order(config)));
+    if let Some(policy) = general.policy.filter(|_| general.speaks_v2()) {
+        out.push_str(&format!("  policy   {policy}\n"));
+    }
     if let Some(pair) = &general.credentials.key_pair {
         out.push_str(&format!("  own key  {}\n", pair.0.public_key()));
     }
@@ -77,7 +82,11 @@ fn summary(config: &Config) -> String {
         out.push_str(&format!("  link     {}\n", line(link, config)));
     }
     for rule in &config.filters {
-        out.push_str(&format!("  filter   {}: {}\n", rule.link, rule.expression));
+        let name = match &rule.treatment {
+            Treatment::Link(link) => link.as_str(),
+            Treatment::Policy(policy) => policy.as_str(),
+        };
+        out.push_str(&format!("  filter   {name}: {}\n", rule.expression));
     }
     out
 }
@@ -151,6 +160,9 @@ fn line(link: &Link, config: &Config) -> String {
     if link.fallback_only {
         parts.push("only while no other link is usable".into());
     }
+    if config.general.speaks_v2() {
+        parts.extend(terms(link));
+    }
     let line = parts.join(", ");
     let in_version_1 = in_version_1(link, config).join(", ");
     match (config.general.speaks_v1(), config.general.speaks_v2()) {
@@ -158,6 +170,19 @@ fn line(link: &Link, config: &Config) -> String {
         (true, true) => format!("{line}; with version 1: {in_version_1}"),
         (false, _) => line,
     }
+}
+
+/// What only version 2 knows.
+fn terms(link: &Link) -> impl Iterator<Item = String> {
+    let terms = &link.terms;
+    let cost = Some(terms.cost.as_millis()).filter(|millis| *millis > 0);
+    [
+        terms.max_rate.map(|bytes| format!("at most {} Mbit/s each way", megabits(bytes))),
+        cost.map(|millis| format!("costs {millis} ms")),
+        terms.is_metered.then(|| "metered: only what the others have no room for".to_owned()),
+    ]
+    .into_iter()
+    .flatten()
 }
 
 /// What version 2 finds out by itself.
@@ -237,8 +262,10 @@ mod tests {
         let with = |version: u8| {
             let text = format!(
                 "[general]\nmode=client\npassword=a-long-and-quite-secret-one\nprotocol_version={version}\n\
-                 reorder_buffer_size=64\ntuntap=tap\n\
-                 [a]\nremotehost=\"2001:db8::1\"\nremoteport=5080\ntimeout=5\nloss_tolerence=9\n"
+                 reorder_buffer_size=64\ntuntap=tap\npolicy=backup\n\
+                 [a]\nremotehost=\"2001:db8::1\"\nremoteport=5080\ntimeout=5\nloss_tolerence=9\n\
+                 max_rate=1250000\ncost=20\nmetered=yes\n\
+                 [filters]\nredundant=udp port 5060\n"
             );
             summary(&config::parse("t", text.as_bytes()).unwrap().config)
         };
@@ -249,6 +276,7 @@ mod tests {
           data     encrypted
           order    restored, holding back at most 64 packets
           link     a: any address to 2001:db8::1 port 5080, 1/1 of the traffic, down after 5 s, up to 9 % loss
+          filter   redundant: udp port 5060
         ");
         insta::assert_snapshot!(with(2), @r"
         client, tap interface mlvpn0
@@ -256,7 +284,9 @@ mod tests {
           mtu      1406 (the largest that links of 1500 bytes carry whole)
           data     encrypted
           order    restored, waiting as long as the links differ
-          link     a: any address to 2001:db8::1 port 5080
+          policy   backup
+          link     a: any address to 2001:db8::1 port 5080, at most 10.0 Mbit/s each way, costs 20 ms, metered: only what the others have no room for
+          filter   redundant: udp port 5060
         ");
     }
 

@@ -1,6 +1,7 @@
 //! `mlvpn status` and `mlvpn link`: a program that runs, looked at and switched.
 
 use std::io::IsTerminal as _;
+use std::time::Duration;
 
 use anyhow::bail;
 use clap::{Args, Subcommand};
@@ -44,6 +45,12 @@ enum LinkChange {
         #[arg(value_enum, default_value = "on")]
         wanted: Wanted,
     },
+    /// Use the link as if it were slower, as with cost = MILLISECONDS
+    Cost {
+        /// What is added to its delay when links are compared; 0: nothing
+        #[arg(value_name = "MILLISECONDS", value_parser = clap::value_parser!(u64).range(0..=10_000))]
+        millis: u64,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -82,6 +89,7 @@ pub(super) fn link(options: &LinkOptions) -> anyhow::Result<()> {
         LinkChange::Up => LinkSwitch::Up,
         LinkChange::Down => LinkSwitch::Down,
         LinkChange::Fallback { wanted } => LinkSwitch::Fallback(wanted == Wanted::On),
+        LinkChange::Cost { millis } => LinkSwitch::Cost(Duration::from_millis(millis)),
     };
     let name = &options.name;
     let command = format!("link {} {name}", switch.as_word());

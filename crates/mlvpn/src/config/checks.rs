@@ -13,6 +13,26 @@ pub(super) fn check(sections: &Sections<'_>, links: &[Link], findings: &mut Find
     check_all_fallback(sections, links, findings);
 }
 
+/// Warns of keys that have no meaning in the only version of the protocol that is spoken.
+pub(super) fn check_version(config: &Config, sections: &Sections<'_>, findings: &mut Findings) {
+    if config.general.speaks_v2() {
+        return;
+    }
+    let general = sections.general.as_ref().and_then(|section| section.entry("policy"));
+    let links = sections.links.iter();
+    let of_links = links.flat_map(|link| ["max_rate", "cost"].map(|key| link.entry(key)));
+    for entry in of_links.flatten().chain(general) {
+        findings.push(
+            Finding::warning(
+                entry.key.span,
+                format!("`{}` has no effect with version 1 of the protocol", entry.key.text),
+            )
+            .label("ignored")
+            .help("remove the line, or protocol_version = 1"),
+        );
+    }
+}
+
 /// Warns of an MTU with which every full packet is sent in two fragments.
 pub(super) fn check_mtu(config: &Config, sections: &Sections<'_>, findings: &mut Findings) {
     let largest = config.unfragmented_mtu();

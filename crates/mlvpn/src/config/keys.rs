@@ -47,7 +47,7 @@ const fn key(name: &'static str, scope: Scope) -> Key {
 }
 
 /// All keys that are read. A name that means another thing in another place occurs once for each.
-pub static KEYS: [Key; 41] = [
+pub static KEYS: [Key; 45] = [
     key("mode", Scope::General),
     key("password", Scope::General),
     key("protocol_version", Scope::General),
@@ -69,6 +69,7 @@ pub static KEYS: [Key; 41] = [
     key("ip6_gateway", Scope::General),
     key("ip6_routes", Scope::General),
     key("reorder_buffer_size", Scope::General),
+    key("policy", Scope::General),
     key("control_unix_path", Scope::General),
     key("control_bind_host", Scope::General),
     key("control_bind_port", Scope::General),
@@ -84,6 +85,9 @@ pub static KEYS: [Key; 41] = [
     key("remoteport", Scope::Link),
     key("bandwidth_upload", Scope::Link),
     key("fallback_only", Scope::Link),
+    key("max_rate", Scope::Link),
+    key("cost", Scope::Link),
+    key("metered", Scope::Link),
     key("public_key", Scope::Peer),
     key("preshared_key", Scope::Peer),
     key("preshared_key_file", Scope::Peer),

@@ -140,11 +140,12 @@ fn all_keys_are_read() {
          statuscommand = /etc/mlvpn/updown\ntuntap = tap\ninterface_name = tap3\nmtu = 1400\n\
          ip4 = 10.42.43.1/30\nip4_gateway = 10.42.43.2\nip4_routes = \"10.0.0.0/8 192.0.2.0/24\"\n\
          ip6 = fd00::1/64\nip6_gateway = fd00::2\nip6_routes = 2001:db8::/32,default\n\
-         reorder_buffer_size = 64\ncontrol_unix_path = /run/mlvpn.sock\n\
+         reorder_buffer_size = 64\npolicy = redundant\ncontrol_unix_path = /run/mlvpn.sock\n\
          control_bind_host = ::1\ncontrol_bind_port = 1040\n\
          [lte]\nbindhost = 192.0.2.7\nbindport = 0\nbindfib = 3\nbinddev = wwan0\n\
          remotehost = vpn.example.org\nremoteport = 5080\nbandwidth_upload = 61440\n\
-         fallback_only = 1\n[filters]\nlte = udp port 5060\n",
+         fallback_only = 1\nmax_rate = 1250000\ncost = 20\nmetered = yes\n\
+         [filters]\nlte = udp port 5060\nbackup = tcp port 873\n",
     );
     insta::assert_debug_snapshot!(config);
 }

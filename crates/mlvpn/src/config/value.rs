@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use ipnet::{Ipv4Net, Ipv6Net};
+use mlvpn_proto::Policy;
 use mlvpn_proto::crypto::keypair::{PresharedKey, PublicKey};
 
 use super::{Host, InterfaceKind, Mode, ProtocolVersion};
@@ -108,6 +109,17 @@ pub(super) fn protocol_version(text: &str) -> Result<ProtocolVersion, Fault> {
             "write \"auto\", \"1\" or \"2\"",
         ),
     }
+}
+
+/// The name of a policy.
+pub(super) fn policy(text: &str) -> Result<Policy, Fault> {
+    Policy::of_name(text).map_or_else(
+        || {
+            let names = Policy::ALL.map(|policy| format!("\"{policy}\"")).join(", ");
+            fault(format!("`{text}` is not a policy"), format!("write one of {names}"))
+        },
+        Ok,
+    )
 }
 
 /// The public key of a peer.

@@ -55,6 +55,7 @@ pub struct Peer {
     pub public_key: Option<String>,
     pub software: Option<String>,
     pub uptime_seconds: f64,
+    pub policy: Option<String>,
 }
 
 /// An element of `tunnels`.

@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use mlvpn_proto::Policy;
+
 use super::document::{Link, Peer, Status};
 use super::figure::{bytes, megabits, millis, percent, printable};
 use crate::status::{Condition, span};
@@ -79,7 +81,9 @@ fn peer_line(peer: &Peer) -> String {
     let key = peer.public_key.as_deref();
     let who = peer.name.as_deref().or(key).unwrap_or("with the password");
     let software = peer.software.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
-    format!("peer {who}{software}: session since {}", age(peer.uptime_seconds))
+    let policy = peer.policy.as_deref().filter(|policy| *policy != Policy::Bond.as_str());
+    let policy = policy.map(|policy| format!(", policy {policy}")).unwrap_or_default();
+    format!("peer {who}{software}: session since {}{policy}", age(peer.uptime_seconds))
 }
 
 /// Seconds as a time span; nothing for what is none.

@@ -138,6 +138,15 @@ mod tests {
             (b"history\n", Command::History),
             (b"link DOWN dsl 1\n", down("dsl 1")),
             (b"link down ADSL\r\n", down("ADSL")),
+            (
+                b"link Cost-20 lte\n",
+                Command::Link {
+                    switch: LinkSwitch::Cost(std::time::Duration::from_millis(20)),
+                    name: "lte".to_owned(),
+                },
+            ),
+            (b"link cost-10001 lte\n", Command::Unknown),
+            (b"link cost- lte\n", Command::Unknown),
             (b"link down\n", Command::Unknown),
             (b"link dsl1 down\n", Command::Unknown),
             (b"link up \xff\n", Command::Unknown),

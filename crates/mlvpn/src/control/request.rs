@@ -1,5 +1,8 @@
 //! What somebody wants done who may use the unix socket.
 
+use std::time::Duration;
+
+use mlvpn_proto::LinkTerms;
 use tokio::sync::oneshot;
 
 /// A link is to be switched.
@@ -22,6 +25,8 @@ pub enum LinkSwitch {
     Down,
     /// Whether it is used only while no other link is usable.
     Fallback(bool),
+    /// Its cost, in whole milliseconds, at most [`LinkTerms::MAX_COST`].
+    Cost(Duration),
 }
 
 impl Request {
@@ -44,17 +49,30 @@ impl LinkSwitch {
         ("fallback-off", Self::Fallback(false)),
     ];
 
-    /// The word of the line protocol for it.
+    /// The word of the line protocol for it; the cost is part of it.
     #[must_use]
-    pub fn as_word(self) -> &'static str {
-        let words = Self::WORDS.iter().find(|(_, switch)| *switch == self);
-        words.expect("every one has a word").0
+    pub fn as_word(self) -> String {
+        match self {
+            Self::Cost(cost) => format!("{COST}{}", cost.as_millis()),
+            _ => {
+                let words = Self::WORDS.iter().find(|(_, switch)| *switch == self);
+                words.expect("every one but the cost has a word").0.to_owned()
+            }
+        }
     }
 
-    /// What a word of the line protocol, in any case, means.
+    /// What a word of the line protocol, in any case, means; nothing also for a cost that is too large.
     #[must_use]
     pub fn from_word(word: &str) -> Option<Self> {
         let same = |(known, _): &&(&str, Self)| known.eq_ignore_ascii_case(word);
-        Self::WORDS.iter().find(same).map(|(_, switch)| *switch)
+        let known = Self::WORDS.iter().find(same).map(|(_, switch)| *switch);
+        known.or_else(|| {
+            let word = word.to_ascii_lowercase();
+            let cost = Duration::from_millis(word.strip_prefix(COST)?.parse().ok()?);
+            (cost <= LinkTerms::MAX_COST).then_some(Self::Cost(cost))
+        })
     }
 }
+
+/// What goes before the number.
+const COST: &str = "cost-";

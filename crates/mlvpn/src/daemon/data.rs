@@ -17,7 +17,7 @@ use mlvpn_io::tun::{Tun, TunStats};
 use mlvpn_proto::crypto::keypair::PublicKey;
 use mlvpn_proto::handshake::v2::HandshakeError;
 use mlvpn_proto::{
-    DownReason, EndpointConfig, FilterRule, Instant, LinkConfig, Quality, ReorderPolicy,
+    DownReason, EndpointConfig, FilterRule, Instant, LinkConfig, Policy, Quality, ReorderPolicy,
     SessionStats,
 };
 use tokio::sync::mpsc::UnboundedSender;
@@ -47,6 +47,8 @@ pub(super) enum Command {
     SetMtu(u16),
     /// Another way to restore order.
     SetReorder(ReorderPolicy),
+    /// Another way to give packets to the links.
+    SetPolicy(Option<Policy>),
     /// Another endpoint, to begin anew with; its links are added again.
     Replace(Box<EndpointConfig>, [u8; 32]),
     /// Say goodbye and end.

@@ -40,6 +40,7 @@ pub(super) fn endpoint_config(config: &Config, mtu: u16) -> EndpointConfig {
         local_ip4: general.addresses.ip4_gateway,
         local_ip6: general.addresses.ip6_gateway,
         filters: filters(config),
+        policy: general.policy,
         // The thread that has the clock sets it.
         unix_micros: 0,
         software: concat!("mlvpn ", env!("CARGO_PKG_VERSION")).to_owned(),
@@ -101,7 +102,7 @@ pub(super) fn filters(config: &Config) -> Vec<FilterRule> {
     let compile = |rule: &crate::config::FilterRule| FilterRule {
         filter: Filter::parse(&rule.expression)
             .expect("the configuration's expressions were checked when it was read"),
-        link: rule.link.clone(),
+        treatment: rule.treatment.clone(),
     };
     config.filters.iter().map(compile).collect()
 }
@@ -115,6 +116,7 @@ pub(super) fn link_config(link: &Link, remote: Option<SocketAddr>) -> LinkConfig
         loss_tolerance: link.loss_tolerance,
         latency_tolerance: link.latency_tolerance,
         fallback_only: link.fallback_only,
+        terms: link.terms,
         remote,
     }
 }

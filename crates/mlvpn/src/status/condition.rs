@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{LinkState, LinkStatus, Mode, PathState};
+use super::{LinkLimits, LinkState, LinkStatus, Mode, PathState};
 
 /// How a link is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,12 +71,13 @@ impl LinkStatus {
         }
     }
 
-    /// Why it does not carry packets as the others do; none when it does.
+    /// Why it does not carry packets as the others do, or what is wanted of it; none when it does and nothing
+    /// is.
     #[must_use]
     pub fn remark(&self) -> Option<String> {
         let age = span(self.state_age);
         Some(match self.condition() {
-            Condition::Up => return None,
+            Condition::Up => return self.limits.wishes(),
             Condition::Standby => "used only while no other link is usable".to_owned(),
             Condition::Lossy => {
                 format!("loses too much for {age}; used only while no better one is up")
@@ -113,6 +114,21 @@ impl LinkStatus {
     fn former_end(&self) -> String {
         let why = self.last_down_reason.as_ref();
         why.map(|why| format!(" (went down: {why})")).unwrap_or_default()
+    }
+}
+
+impl LinkLimits {
+    /// What is wanted of the link beyond what it can do.
+    fn wishes(&self) -> Option<String> {
+        let rate = self.max_rate.map(|rate| {
+            format!("limited to {:.1} Mbit/s in each direction", rate as f64 * 8.0 / 1e6)
+        });
+        let cost = (self.cost_ms > 0).then(|| format!("costs {} ms", self.cost_ms));
+        let metered = self.metered.then(|| {
+            "metered: used for what the others have no room for, and while they are down".to_owned()
+        });
+        let all: Vec<_> = [metered, cost, rate].into_iter().flatten().collect();
+        (!all.is_empty()).then(|| all.join("; "))
     }
 }
 

@@ -209,6 +209,15 @@ const PER_LINK: &[Metric<LinkStatus>] = &[
     gauge("mlvpn_link_fallback_only", "1 when the link is a fallback.", |l| {
         l.limits.fallback_only.into()
     }),
+    gauge("mlvpn_link_metered", "1 when the link is metered.", |l| l.limits.metered.into()),
+    gauge("mlvpn_link_cost_seconds", "What is added to the link's delay.", |l| {
+        Real(l.limits.cost_ms as f64 / 1e3)
+    }),
+    gauge(
+        "mlvpn_link_max_rate_bytes_per_second",
+        "What the link is to carry at most in each direction.",
+        |l| l.limits.max_rate.into(),
+    ),
     gauge("mlvpn_link_usable", "1 when the link may carry data.", |l| l.quality.usable.into()),
     gauge("mlvpn_link_is_lossy", "1 when the link exceeds loss_tolerence.", |l| {
         l.quality.lossy.into()

@@ -23,6 +23,19 @@ pub struct PeerStatus {
     pub lanes: LaneStatus,
     /// Lanes to it that are striped over several links.
     pub striped_lanes: u64,
+    /// How packets to and from it are given to the links: the word that configurations use.
+    pub policy: String,
+    /// Second copies of packets to it.
+    pub copies: CopyStatus,
+}
+
+/// What became of second copies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CopyStatus {
+    /// Sent.
+    pub sent: u64,
+    /// Not sent, for want of room.
+    pub withheld: u64,
 }
 
 /// Packets that wait for a link that can take them.

@@ -37,6 +37,7 @@ mod hook;
 mod kinds;
 mod mtu;
 mod network;
+mod policies;
 mod restart;
 mod start;
 mod status;
@@ -64,6 +65,7 @@ fn main() -> ExitCode {
         kinds::TESTS,
         mtu::TESTS,
         network::TESTS,
+        policies::TESTS,
         restart::TESTS,
         start::TESTS,
         status::TESTS,

@@ -97,7 +97,9 @@ impl Path {
             return None;
         }
         let is_bad = self.quality != Quality::Good;
-        Some(2 * u8::from(is_bad) + u8::from(self.config.fallback_only))
+        // This version knows no link that is used only when the others are full.
+        let is_last = self.config.fallback_only || self.config.terms.is_metered;
+        Some(2 * u8::from(is_bad) + u8::from(is_last))
     }
 
     /// What the tolerances say about the measurements now.

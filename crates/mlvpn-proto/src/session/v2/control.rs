@@ -9,6 +9,7 @@ use crate::config::Role;
 use crate::id::PathId;
 use crate::lanes;
 use crate::path::validation::{Token, Validation};
+use crate::policy::Policy;
 use crate::time::{Duration, Instant};
 use crate::wire::v2::{
     AckedNumbers, Feedback, Frame, HEADER_LEN, Held, PathStatus, Settings, SoftwareName, TAG_LEN,
@@ -171,7 +172,11 @@ impl Session {
     /// so only because feedback about it was lost.
     pub(super) fn carrier(&self) -> Option<PathId> {
         let open = || self.paths().filter(|path| path.is_usable() && !path.is_blocked);
-        let by_srtt = |path: &&Path| (path.is_backup(), path.srtt());
+        // What is told is no reason to pay, nor to wake a path that is to be idle.
+        let is_one = self.upload.policy == Policy::Backup;
+        let order = |path: &Path| if is_one { path.rank() } else { 0 };
+        let by_srtt =
+            |path: &&Path| (path.is_backup(), path.terms.is_metered, order(path), path.srtt());
         let fastest = open().filter(|path| path.is_up()).min_by_key(by_srtt);
         let heard_last = open().max_by_key(|path| path.times.received)?;
         let is_deaf = |path: &Path| {
@@ -185,7 +190,11 @@ impl Session {
     fn second_way(&self, way: PathId) -> Option<PathId> {
         let is_unwell = self.paths().any(|path| path.state == PathState::Suspect);
         let is_turn = self.feedback.sent.is_multiple_of(2);
-        let is_other = |path: &&Path| path.is_usable() && !path.is_blocked && path.id != way;
+        let is_one = self.upload.policy == Policy::Backup;
+        let is_spared = |path: &Path| !is_unwell && (is_one || path.terms.is_metered);
+        let is_other = |path: &&Path| {
+            path.is_usable() && !path.is_blocked && path.id != way && !is_spared(path)
+        };
         let best = |path: &&Path| (!path.is_up(), path.srtt());
         let others = self.paths().filter(is_other);
         others.min_by_key(best).map(|path| path.id).filter(|_| is_unwell || is_turn)
@@ -198,6 +207,7 @@ impl Session {
                 resequencer_bytes: Some(lanes::MAX_BYTES as u32),
                 software: SoftwareName::new(&self.software),
             }),
+            Promise::Terms => Frame::Terms(self.terms.frame()),
             Promise::Status(id) => {
                 let status = self.path(id).map(|path| path.status);
                 Frame::PathStatus {

@@ -73,11 +73,16 @@ impl Session {
         now: Instant,
     ) {
         for parcel in outcome.acked.into_iter().filter_map(|packet| packet.content) {
-            shared.pool.give(parcel.bytes);
+            if parcel.is_copy {
+                self.upload.copies.on_arrived(parcel.lane, parcel.seq);
+            }
+            self.upload.give_back(parcel, shared);
         }
         let largest = self.largest_packet().map_or(usize::MAX, usize::from);
         for parcel in outcome.lost.into_iter().filter_map(|packet| packet.content) {
-            if parcel.bytes.len() > largest {
+            if parcel.is_copy || self.upload.copies.has_arrived(&parcel) {
+                self.upload.give_back(parcel, shared);
+            } else if parcel.bytes.len() > largest {
                 let bytes = self.upload.recovery.give_up(parcel);
                 self.upload.refuse(bytes, true, shared);
             } else if let Some(freed) = self.upload.recovery.on_lost(parcel, id, rtt, now) {

@@ -73,11 +73,18 @@ impl Path {
     /// `active_until`.
     fn ping_at(&self, active_until: Option<Instant>) -> Instant {
         let active = self.times.sent + ACTIVE_KEEPALIVE;
-        let is_active = active_until.is_some_and(|until| active < until);
+        // What is paid for is kept alive no more often than has to be.
+        let is_spared = self.terms.is_metered;
+        let is_active = !is_spared && active_until.is_some_and(|until| active < until);
         let keepalive = if is_active { active } else { self.times.sent + IDLE_KEEPALIVE };
         let Some(since) = self.silent_since().filter(|_| self.is_up()) else { return keepalive };
         let lasted = self.times.sent.saturating_since(since);
         keepalive.min(self.times.sent + self.probe_timeout().max(lasted))
+    }
+
+    /// Whether larger datagrams may be tried: on what is paid for, once.
+    fn may_probe_sizes(&self) -> bool {
+        !(self.terms.is_metered && self.mtu.is_complete())
     }
 
     /// Something that was sent has arrived.
@@ -142,6 +149,7 @@ impl Session {
         path.health.next_probe = None;
         // Its answer tells the round trip.
         self.push_frame(id, &Frame::Ping);
+        self.repeat_terms(now);
         self.has_changed = true;
         self.order.set_path(id, true, now, &mut self.released);
     }
@@ -280,6 +288,9 @@ impl Session {
             self.push_frame(id, &Frame::Ping);
         }
         let Some(path) = self.path_mut(id).filter(|path| path.is_up()) else { return };
+        if !path.may_probe_sizes() {
+            return;
+        }
         let timeout = path.probe_timeout();
         let probes: Vec<_> = std::iter::from_fn(|| path.mtu.poll_probe(timeout, now)).collect();
         for (probe, size) in probes {
@@ -299,7 +310,7 @@ impl Session {
             path.down_at().filter(|_| usable),
             path.suspect_at().filter(|at| path.is_up() && self.has_living_other(path.id, *at)),
             path.health.next_probe.filter(|_| path.state == PathState::Suspect),
-            path.mtu.poll_timeout().filter(|_| path.is_up()),
+            path.mtu.poll_timeout().filter(|_| path.is_up() && path.may_probe_sizes()),
             self.challenge_timeout(path),
             path.migration.as_ref().map(|migration| match migration.verdict(Instant::ZERO) {
                 Verdict::Open(at) => at,

@@ -14,6 +14,7 @@ use crate::path::pacer::Pacer;
 use crate::path::rate::RateController;
 use crate::path::receipt::{Receipt, report_interval};
 use crate::path::validation::Validation;
+use crate::policy::LinkTerms;
 use crate::recovery::Parcel;
 use crate::stats::{PathStats, Traffic};
 use crate::time::{Duration, Instant};
@@ -74,6 +75,10 @@ pub(crate) struct Path {
     pub(crate) rate: RateController,
     pub(crate) demand: Demand,
     pub(crate) status: Status,
+    /// Bytes per second that this end may send at most.
+    pub(crate) own_limit: Option<u64>,
+    /// What both ends want of it beyond that.
+    pub(crate) terms: LinkTerms,
     /// Packets to acknowledge.
     pub(crate) acks: Vec<TruncatedNumber>,
     pub(crate) times: Times,
@@ -162,6 +167,8 @@ impl Path {
                 peers: PathStatus::Available,
                 peer_sequence: None,
             },
+            own_limit: None,
+            terms: LinkTerms::default(),
             acks: Vec::new(),
             times: Times {
                 sent: now,
@@ -241,6 +248,7 @@ impl Path {
             resent: self.counters.resent,
             mtu: self.mtu.size(),
             is_suspect: self.state == PathState::Suspect,
+            terms: self.terms,
         }
     }
 
@@ -262,6 +270,22 @@ impl Path {
     /// Whether as much is on the way as may be.
     pub(crate) fn is_full(&self) -> bool {
         self.flight.bytes() >= self.rate.in_flight_cap()
+    }
+
+    /// Whether copies, which nobody waits for, may be added to what is on the way: half of what may be there is
+    /// about two thirds of the rate.
+    pub(crate) fn has_room_for_copies(&self) -> bool {
+        self.flight.bytes() < self.rate.in_flight_cap() / 2
+    }
+
+    /// Its place among the paths where one is to carry everything: by whether it is a backup, by whether it is
+    /// metered, by its cost, and by its number, which is its place in the initiator's configuration.
+    pub(crate) fn rank(&self) -> u64 {
+        let cost = self.terms.cost.as_micros().min(u128::from(u32::MAX)) as u64;
+        u64::from(self.is_backup()) << 41
+            | u64::from(self.terms.is_metered) << 40
+            | cost << 4
+            | u64::from(self.id.number())
     }
 
     /// The largest IP packet or frame that fits.

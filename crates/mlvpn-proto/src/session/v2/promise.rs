@@ -18,6 +18,8 @@ pub(super) enum Promise {
     Settings,
     /// What a path is to be used for.
     Status(PathId),
+    /// How packets are to be given to the paths, and what is wanted of them.
+    Terms,
 }
 
 #[derive(Debug)]

@@ -272,6 +272,7 @@ impl Session {
                 drop_empty(shared, before);
             }
             Frame::Settings(settings) => self.on_settings(&settings),
+            Frame::Terms(terms) => self.on_terms(&terms),
             Frame::Ack { path, numbers } => {
                 let Some(known) = self.path(path) else { return };
                 let acked: Vec<_> = numbers.iter().filter_map(|n| known.own_number(n)).collect();
@@ -345,7 +346,7 @@ impl Session {
 }
 
 /// Whether a status of that sequence number was sent after the known one: the numbers go round.
-fn is_later(sequence: u16, known: u16) -> bool {
+pub(super) fn is_later(sequence: u16, known: u16) -> bool {
     (sequence.wrapping_sub(known) as i16) > 0
 }
 

@@ -6,6 +6,7 @@ use super::upload::{Refused, Taken};
 use super::{Session, Shared};
 use crate::epochs::Epoch;
 use crate::id::{LinkIndex, PacketNumber, PathId};
+use crate::policy::Policy;
 use crate::recovery::Parcel;
 use crate::scheduler::earliest::PathView;
 use crate::time::{Duration, Instant};
@@ -21,11 +22,11 @@ const LEAST_REINJECTED: f64 = 32.0 * 1024.0;
 
 impl Session {
     /// Takes a whole IP packet or frame that fits the tunnel's MTU. It goes over the link that it is
-    /// bound to as long as that has a path that is up.
+    /// bound to as long as that has a path that is up; or is given to the paths under a policy of its own.
     pub(crate) fn send(
         &mut self,
         packet: &[u8],
-        bound: Option<LinkIndex>,
+        (bound, policy): (Option<LinkIndex>, Option<Policy>),
         shared: &mut Shared<'_>,
         now: Instant,
     ) {
@@ -34,7 +35,7 @@ impl Session {
         bytes.extend_from_slice(packet);
         let is_bound = |path: &&Path| Some(path.route.link) == bound && path.is_up();
         let path = self.paths().find(is_bound).map(|path| path.id);
-        self.upload.push(bytes, path, now);
+        self.upload.push(bytes, path, policy, now);
         self.upload.collect_dropped(shared);
     }
 
@@ -81,6 +82,9 @@ impl Session {
                 path.times.sent = now;
             }
             path.counters.sent.count(len);
+            if path.terms.max_rate.is_some() {
+                path.pacer.on_sent(path.wire_len(len), path.rate.rate(), now);
+            }
             for promise in control.promises {
                 promises.on_sent(promise, control.path, number);
             }
@@ -121,19 +125,6 @@ impl Session {
         None
     }
 
-    /// The paths among which the scheduler chooses: those that are held down, and backups, only when
-    /// there are no others.
-    fn view_paths(&mut self, now: Instant) {
-        let Self { paths, upload, .. } = self;
-        let all = || paths.iter().flatten().filter(|path| path.is_ready());
-        let has_rested = all().any(|path| !path.is_held_down(now));
-        let ready = || all().filter(|path| !(has_rested && path.is_held_down(now)));
-        let has_main = ready().any(|path| !path.is_backup());
-        let chosen = || ready().filter(|path| !(has_main && path.is_backup()));
-        let knows_delays = chosen().all(|path| path.demand.transit.is_some());
-        upload.set_views(chosen().map(|path| path.view(knows_delays, now)), now);
-    }
-
     /// Paths that could send and have nothing to are not limited by what they carry.
     fn note_idle(&mut self, now: Instant) {
         for path in self.paths.iter_mut().flatten() {
@@ -150,12 +141,17 @@ impl Session {
         let Some(epoch) = epochs.current(now) else { return };
         let has_others = upload.has_choice();
         let view = path.view(false, now);
+        let is_first = upload.field.first() == Some(path.id);
         while path.pacer.is_open(now) {
             // What keeps no queue adds next to nothing to what is on the way.
             let only_sparse = path.is_full();
             let max_packet = path.max_packet();
-            let fits = |len: usize| len <= max_packet && out.accepts(len + DATA_OVERHEAD);
-            let resent = || upload.recovery.pop(path.id, has_others, fits);
+            let fits = |parcel: &Parcel| {
+                let len = parcel.bytes.len();
+                let may = is_first || parcel.policy != Policy::Backup;
+                may && len <= max_packet && out.accepts(len + DATA_OVERHEAD)
+            };
+            let resent = || upload.resend(path.id, has_others, fits, shared);
             let parcel = match (!only_sparse).then(resent).flatten() {
                 Some(parcel) => {
                     path.counters.resent.count(parcel.bytes.len());
@@ -168,13 +164,17 @@ impl Session {
                         if !only_sparse {
                             path.demand.idle_at = now;
                         }
-                        return;
+                        let has_room = path.has_room_for_copies();
+                        let copy = || upload.copies.pop(path.id, fits, shared.pool, now);
+                        let Some(copy) = has_room.then(copy).flatten() else { return };
+                        copy
                     }
                 },
             };
-            if let Some(refused) = send_parcel(path, epoch, parcel, out, now) {
-                shared.pool.give(refused.bytes);
-                return;
+            match send_parcel(path, epoch, parcel, out, now) {
+                Ok(None) => {}
+                Ok(Some(done)) => shared.pool.give(done),
+                Err(refused) => return shared.pool.give(refused.bytes),
             }
         }
     }
@@ -192,6 +192,10 @@ impl Session {
         let mut parcels: Vec<_> = path.flight.take_contents().collect();
         parcels.sort_by_key(|parcel| !parcel.is_sparse);
         for parcel in parcels {
+            if parcel.is_copy || upload.copies.has_arrived(&parcel) {
+                upload.give_back(parcel, shared);
+                continue;
+            }
             budget -= parcel.bytes.len() as f64;
             if budget < 0.0 {
                 shared.pool.give(upload.recovery.give_up(parcel));
@@ -214,10 +218,12 @@ impl Session {
         };
         let held = self.paths().filter_map(|path| path.health.held_down_until);
         let held = held.filter(|at| *at > self.upload.pulled_at);
-        self.paths().filter_map(opens).chain(held).chain(self.upload.recovery.poll_timeout()).min()
+        let waiting = [self.upload.recovery.poll_timeout(), self.upload.copies.poll_timeout()];
+        self.paths().filter_map(opens).chain(held).chain(waiting.into_iter().flatten()).min()
     }
 
     pub(super) fn tend_recovery(&mut self, shared: &mut Shared<'_>, now: Instant) {
+        self.upload.copies.expire(shared.pool, now);
         if self.upload.recovery.poll_timeout().is_some_and(|at| at <= now) {
             let mut freed = Vec::new();
             self.upload.recovery.handle_timeout(now, &mut freed);
@@ -234,7 +240,7 @@ impl Session {
 }
 
 impl Path {
-    fn view(&self, knows_delays: bool, now: Instant) -> PathView {
+    pub(super) fn view(&self, knows_delays: bool, now: Instant) -> PathView {
         let rtt = self.srtt().as_micros() as f64;
         let opens_at = self.pacer.opens_at();
         let transit = self.demand.transit.filter(|_| knows_delays);
@@ -242,8 +248,9 @@ impl Path {
             id: self.id,
             opens_in: opens_at.saturating_since(now).as_micros() as f64,
             rate: (self.rate.capacity() as f64).max(1.0),
-            delay: transit
-                .map_or(rtt / 2.0, |transit| transit.drained(self.rate.queue_delay(), now)),
+            delay: self.terms.cost.as_micros() as f64
+                + transit
+                    .map_or(rtt / 2.0, |transit| transit.drained(self.rate.queue_delay(), now)),
             deviation: transit.map_or(0.0, |transit| transit.deviation),
             loss: self.loss.share(now),
             is_lossy: self.loss.is_heavy(now),
@@ -252,18 +259,21 @@ impl Path {
             is_full: self.is_full(),
             is_untested: !self.rate.is_tested(),
             may_carry_more: !self.mtu.is_complete(),
+            is_metered: self.terms.is_metered,
+            rank: self.rank(),
         }
     }
 }
 
-/// Seals a parcel into the batch and remembers it. Gives it back when nothing more can be sealed.
+/// Seals a parcel into the batch and remembers it; of a copy all but the packet, whose buffer is returned. Gives
+/// the parcel back when nothing more can be sealed.
 fn send_parcel(
     path: &mut Path,
     epoch: &Epoch,
     parcel: Parcel,
     out: &mut TransmitBuf,
     now: Instant,
-) -> Option<Parcel> {
+) -> Result<Option<Vec<u8>>, Parcel> {
     let header =
         DataHeader { lane: parcel.lane, seq: LaneSeq::of(parcel.seq), sent: SendTime::at(now) };
     let len = parcel.bytes.len() + DATA_OVERHEAD;
@@ -273,14 +283,18 @@ fn send_parcel(
     body[DATA_HEADER_LEN..].copy_from_slice(&parcel.bytes);
     let Some(number) = seal(path, epoch, epoch.is_cleartext(), datagram) else {
         out.pop();
-        return Some(parcel);
+        return Err(parcel);
     };
     let wire_len = path.wire_len(len);
-    path.flight.on_sent(number, wire_len as u16, true, Some(parcel), now);
+    let (kept, done) = match parcel.is_copy {
+        true => (parcel.without_bytes(), Some(parcel.bytes)),
+        false => (parcel, None),
+    };
+    path.flight.on_sent(number, wire_len as u16, true, Some(kept), now);
     path.pacer.on_sent(wire_len, path.rate.rate(), now);
     path.times.sent = now;
     path.counters.sent.count(len);
-    None
+    Ok(done)
 }
 
 /// Seals a datagram under the path's next number.
@@ -397,7 +411,7 @@ mod tests {
         let mut packet = vec![0; 1_400];
         packet[..4].copy_from_slice(&[0x45, 2, 0x05, 0x78]);
         for _ in 0..20 {
-            bench.session.upload.push(packet.clone(), Some(PATH), NOW);
+            bench.session.upload.push(packet.clone(), Some(PATH), None, NOW);
         }
         let mut view = bench.session.path(PATH).unwrap().view(false, NOW);
         (view.rate, view.max_packet) = (1e6, 1_400);
@@ -420,7 +434,16 @@ mod tests {
             let number = path.numbers.draw().unwrap().number();
             let lane = Lane::default();
             let bytes = vec![0; 1_024];
-            let parcel = Parcel { lane, seq, bytes, first_sent: NOW, tries: 0, is_sparse: false };
+            let parcel = Parcel {
+                lane,
+                seq,
+                bytes,
+                first_sent: NOW,
+                tries: 0,
+                is_sparse: false,
+                policy: Policy::Bond,
+                is_copy: false,
+            };
             path.flight.on_sent(number, 1_100, true, Some(parcel), NOW);
         }
         bench.with(|session, _, shared| session.reinject(PATH, shared, NOW));

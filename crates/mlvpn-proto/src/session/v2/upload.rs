@@ -2,13 +2,16 @@
 //! was lost.
 
 use super::Shared;
+use super::copies::Copies;
+use super::field::Fullness;
 use crate::drop::DropReason;
 use crate::flow::LaneMap;
 use crate::id::PathId;
 use crate::ip::PacketKind;
+use crate::policy::Policy;
 use crate::queue::{IngressQueue, Popped, QueueCounts, QueueLimits, Verdict};
 use crate::recovery::{Parcel, Recovery};
-use crate::scheduler::earliest::{Choice, Earliest, PathView, codel_of_one};
+use crate::scheduler::earliest::{Choice, Earliest, Field, PathView, codel_of_one};
 use crate::stats::Traffic;
 use crate::time::Instant;
 use crate::transmit::TransmitBuf;
@@ -29,8 +32,12 @@ pub(super) struct Upload {
     next: Box<[u64; Lane::COUNT]>,
     scheduler: Earliest,
     pub(super) recovery: Recovery,
+    pub(super) copies: Copies,
+    /// How packets are given to the paths where no filter says otherwise.
+    pub(super) policy: Policy,
     /// The paths among which the scheduler chooses.
-    views: Vec<PathView>,
+    pub(super) field: Field,
+    pub(super) fullness: Fullness,
     /// When the paths were last asked what they can take.
     pub(super) pulled_at: Instant,
     /// The path that is looked at first.
@@ -60,7 +67,10 @@ impl Upload {
             next: Box::new([0; Lane::COUNT]),
             scheduler: Earliest::default(),
             recovery: Recovery::default(),
-            views: Vec::new(),
+            copies: Copies::default(),
+            policy: Policy::default(),
+            field: Field::default(),
+            fullness: Fullness::default(),
             pulled_at: Instant::ZERO,
             cursor: 0,
             transit: None,
@@ -85,17 +95,26 @@ impl Upload {
 
     /// Whether nothing waits to be sent, or to be sent again.
     pub(super) fn is_idle(&self) -> bool {
-        self.recovery.is_empty() && self.queues().all(IngressQueue::is_empty)
+        self.recovery.is_empty()
+            && self.copies.is_empty()
+            && self.queues().all(IngressQueue::is_empty)
     }
 
-    /// Lets a packet wait in its lane, for the path that it is bound to or for any.
-    pub(super) fn push(&mut self, packet: Vec<u8>, bound: Option<PathId>, now: Instant) {
+    /// Lets a packet wait in its lane, for the path that it is bound to or for any; under a policy of its own if
+    /// there is one.
+    pub(super) fn push(
+        &mut self,
+        packet: Vec<u8>,
+        bound: Option<PathId>,
+        policy: Option<Policy>,
+        now: Instant,
+    ) {
         let lane = self.lanes.lane_of(&packet, self.kind);
         let queue = match bound {
             Some(path) => self.bound_queue(path),
             None => &mut self.queue,
         };
-        queue.push(packet, lane, now);
+        queue.push_with(packet, lane, policy, now);
     }
 
     /// What is bound to a path that is down goes over any other.
@@ -108,21 +127,19 @@ impl Upload {
         }
     }
 
-    /// Sets the paths among which the scheduler chooses.
-    pub(super) fn set_views(&mut self, views: impl Iterator<Item = PathView>, now: Instant) {
-        self.views.clear();
-        self.views.extend(views);
+    /// Has the scheduler look at what waits.
+    pub(super) fn count_waiting(&mut self, now: Instant) {
         self.scheduler.count(self.queue.waiting(), now);
     }
 
     /// Whether the scheduler has more than one path to choose from.
     pub(super) fn has_choice(&self) -> bool {
-        self.views.len() > 1
+        self.field.chosen.len() > 1
     }
 
     /// Whether the scheduler may choose a path.
     pub(super) fn is_chosen(&self, path: PathId) -> bool {
-        self.views.iter().any(|view| view.id == path)
+        self.field.has(path)
     }
 
     /// Whether something waits that is bound to a path.
@@ -147,10 +164,15 @@ impl Upload {
         }
         let path = view.id;
         loop {
-            let Self { queue, scheduler, views, .. } = self;
+            let Self { queue, scheduler, field, policy, .. } = self;
             let (mut is_full, mut too_big) = (false, false);
             let popped = queue.pop(
-                |lane| match scheduler.choose(lane, path, views, now) {
+                |lane| match scheduler.choose(
+                    lane,
+                    path,
+                    (field, lane.policy.unwrap_or(*policy)),
+                    now,
+                ) {
                     _ if only_sparse && !lane.is_sparse => Verdict::Pass,
                     Choice::Wait => Verdict::Pass,
                     Choice::TooBig => {
@@ -170,7 +192,11 @@ impl Upload {
                 Some(popped) if too_big => {
                     self.refuse(popped.packet, false, shared);
                 }
-                Some(popped) => return Taken::Packet(self.number(popped, now)),
+                Some(popped) => {
+                    let parcel = self.number(popped, now);
+                    self.copy(&parcel, path, shared, now);
+                    return Taken::Packet(parcel);
+                }
                 None if is_full => return Taken::Full,
                 None => return Taken::Nothing,
             }
@@ -235,16 +261,60 @@ impl Upload {
         Some(self.number(popped, now))
     }
 
+    /// Has a second path carry a copy of what goes over `path`, if that is wanted.
+    fn copy(&mut self, parcel: &Parcel, path: PathId, shared: &mut Shared<'_>, now: Instant) {
+        if parcel.policy != Policy::Redundant {
+            return;
+        }
+        if let Some(second) = self.field.second(path, parcel.bytes.len()) {
+            self.copies.push(parcel, second, shared.pool, now);
+        }
+    }
+
+    /// The next packet to be sent again on a path, as [`Recovery::pop`]; what has come as a copy need not be.
+    pub(super) fn resend(
+        &mut self,
+        path: PathId,
+        has_others: bool,
+        accepts: impl Fn(&Parcel) -> bool,
+        shared: &mut Shared<'_>,
+    ) -> Option<Parcel> {
+        loop {
+            let parcel = self.recovery.pop(path, has_others, &accepts)?;
+            if !self.copies.has_arrived(&parcel) {
+                return Some(parcel);
+            }
+            self.give_back(parcel, shared);
+        }
+    }
+
+    /// The buffer of a parcel that is not needed any more.
+    pub(super) fn give_back(&mut self, parcel: Parcel, shared: &mut Shared<'_>) {
+        // A copy on its way has none.
+        if !parcel.is_copy {
+            shared.pool.give(parcel.bytes);
+        }
+    }
+
     /// Gives a packet the next number of its lane.
     fn number(&mut self, popped: Popped, now: Instant) -> Parcel {
-        let Popped { packet, lane, was_sparse, .. } = popped;
+        let Popped { packet, lane, was_sparse, policy } = popped;
         let next = &mut self.next[lane.slot()];
         let seq = *next;
         *next += 1;
         let is_last = self.queue.lane(lane).packets == 0;
         self.scheduler.on_sent(lane, packet.len(), is_last, now);
         self.recovery.on_sent(packet.len());
-        Parcel { lane, seq, bytes: packet, first_sent: now, tries: 0, is_sparse: was_sparse }
+        Parcel {
+            lane,
+            seq,
+            bytes: packet,
+            first_sent: now,
+            tries: 0,
+            is_sparse: was_sparse,
+            policy: policy.unwrap_or(self.policy),
+            is_copy: false,
+        }
     }
 
     /// The queue of what is bound to a path.

@@ -6,6 +6,7 @@ use super::feedback::Feedback;
 use super::packet::TruncatedNumber;
 use super::reader::Reader;
 use super::settings::Settings;
+use super::terms::{TERMS, Terms};
 use crate::id::PathId;
 
 const PADDING: u8 = 0x00;
@@ -92,6 +93,8 @@ pub enum Frame<'a> {
     },
     /// The session ends.
     Close(CloseReason),
+    /// What the sender wants the paths used for.
+    Terms(Terms<'a>),
     /// A frame of an unknown type that may be ignored `[F2]`.
     Skippable(Skippable<'a>),
 }
@@ -137,6 +140,10 @@ impl<'a> Frame<'a> {
                 numbers.iter().for_each(|number| out.extend_from_slice(&number.0.to_be_bytes()));
             }
             Self::Close(reason) => put(out, &[&[CLOSE, reason.code()]]),
+            Self::Terms(terms) => {
+                out.push(TERMS);
+                terms.write(out);
+            }
             Self::Skippable(Skippable { kind, content }) => {
                 put(out, &[&[kind], &(content.len() as u16).to_be_bytes(), content]);
             }
@@ -147,7 +154,7 @@ impl<'a> Frame<'a> {
     /// one does `[F4]`.
     #[must_use]
     pub fn is_acknowledged(&self) -> bool {
-        matches!(self, Self::PathStatus { .. } | Self::Settings(_))
+        matches!(self, Self::PathStatus { .. } | Self::Settings(_) | Self::Terms(_))
     }
 
     /// Whether the receiver is to send FEEDBACK for the packet that holds the frame `[F8]`: answers
@@ -207,7 +214,9 @@ impl<'a> Frame<'a> {
             CLOSE => Self::Close(CloseReason::from_code(reader.u8()?)),
             kind @ SKIPPABLE_FIRST..=SKIPPABLE_LAST => {
                 let len = reader.u16()?;
-                Self::Skippable(Skippable { kind, content: reader.bytes(usize::from(len))? })
+                let content = reader.bytes(usize::from(len))?;
+                let terms = Some(content).filter(|_| kind == TERMS).and_then(Terms::read);
+                terms.map_or(Self::Skippable(Skippable { kind, content }), Self::Terms)
             }
             _ => return None,
         })
@@ -316,7 +325,7 @@ impl CloseReason {
     }
 }
 
-/// A frame of a type from 0x40 to 0x7F, none of which this version knows.
+/// A frame of a type from 0x40 to 0x7F that this version does not know, or whose content it does not understand.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Skippable<'a> {
     kind: u8,

@@ -1,13 +1,14 @@
 //! `[filters]`.
 
 use mlvpn_proto::filter::{Filter, FilterError};
+use mlvpn_proto::{Policy, Treatment};
 
 use super::Merged;
 use crate::config::ini::Entry;
 use crate::config::keys::{self, Scope};
 use crate::config::{FilterRule, Finding, Findings, Span};
 
-/// Reads the rules, each of which names one of `links`.
+/// Reads the rules, each of which names one of `links`, or a policy.
 pub(super) fn read(
     entries: &[&Entry],
     links: &[Merged<'_>],
@@ -16,9 +17,11 @@ pub(super) fn read(
     let mut rules = Vec::new();
     for entry in entries {
         let link = &entry.key.text;
-        if !links.iter().any(|l| l.name.text == *link) {
+        let Some(treatment) = treatment(link, links) else {
             findings.push(unknown_link(entry, links));
-        } else if entry.value.text.is_empty() {
+            continue;
+        };
+        if entry.value.text.is_empty() {
             findings.push(
                 Finding::error(entry.key.span, format!("the filter for `{link}` is empty"))
                     .help("write a pcap-filter expression, such as \"udp port 5060\""),
@@ -26,10 +29,17 @@ pub(super) fn read(
         } else if let Err(error) = Filter::parse(&entry.value.text) {
             findings.push(bad_filter(entry, &error));
         } else {
-            rules.push(FilterRule { link: link.clone(), expression: entry.value.text.to_string() });
+            rules.push(FilterRule { treatment, expression: entry.value.text.to_string() });
         }
     }
     rules
+}
+
+/// What the rule called `name` does. A link goes before the policy of that name: it may be older.
+fn treatment(name: &str, links: &[Merged<'_>]) -> Option<Treatment> {
+    let is_link = links.iter().any(|link| link.name.text == name);
+    let policy = || Policy::of_name(name).map(Treatment::Policy);
+    if is_link { Some(Treatment::Link(name.to_owned())) } else { policy() }
 }
 
 /// Points at the word at which the filter stops making sense.
@@ -59,10 +69,11 @@ fn unknown_link(entry: &Entry, links: &[Merged<'_>]) -> Finding {
             .help("move the line below the name of a link, such as [dsl1]");
     }
     let known: Vec<_> = links.iter().map(|l| l.name.text.as_str()).collect();
-    let help = match keys::nearest(name, known.iter().copied()) {
+    let policies = Policy::ALL.map(Policy::as_str);
+    let help = match keys::nearest(name, known.iter().copied().chain(policies)) {
         Some(near) => format!("did you mean `{near}`?"),
         None if known.is_empty() => "add a section for it".into(),
-        None => format!("the links are {}", known.join(", ")),
+        None => format!("the links are {}; the policies {}", known.join(", "), policies.join(", ")),
     };
     Finding::error(entry.key.span, format!("[filters] names a link `{name}` that does not exist"))
         .label("no such link")

@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use ipnet::{Ipv4Net, Ipv6Net};
+use mlvpn_proto::Policy;
 
 use super::{Fields, credentials, network};
 use crate::config::value::{self, Fault};
@@ -39,6 +40,7 @@ pub(super) struct PartialGeneral {
 struct Rest {
     cleartext_data: bool,
     reorder: Reorder,
+    policy: Option<Policy>,
     status_command: Option<std::path::PathBuf>,
     interface: Interface,
     addresses: Addresses,
@@ -81,6 +83,7 @@ impl PartialGeneral {
         let Rest {
             cleartext_data,
             reorder,
+            policy,
             status_command,
             interface,
             addresses,
@@ -93,6 +96,7 @@ impl PartialGeneral {
             credentials: self.credentials?,
             cleartext_data,
             reorder,
+            policy,
             status_command,
             interface,
             addresses,
@@ -131,6 +135,7 @@ pub(super) fn read(
         rest: Rest {
             cleartext_data: fields.read("cleartext_data", value::switch).unwrap_or(false),
             reorder: reorder(fields),
+            policy: fields.read("policy", value::policy),
             status_command: fields.read("statuscommand", value::absolute_path),
             interface: interface(fields),
             addresses: addresses(fields),

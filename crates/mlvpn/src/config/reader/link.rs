@@ -1,9 +1,18 @@
 //! Link sections.
 
+use std::time::Duration;
+
+use mlvpn_proto::{LinkTerms, Policy};
+
 use super::Fields;
 use super::general::LinkDefaults;
 use crate::config::ini::Spanned;
 use crate::config::{Finding, Link, Mode, keys, value};
+
+/// The least limit in bytes per second: control packets need some.
+const LEAST_RATE: u64 = 12_500;
+/// The largest that the protocol can tell.
+const MAX_RATE: u64 = (1 << 48) - 1;
 
 /// Reads the link section called `name`; without a known `mode` nothing is missed.
 pub(super) fn read(
@@ -43,6 +52,23 @@ pub(super) fn read(
         loss_tolerance: shared.loss_tolerance,
         latency_tolerance: shared.latency_tolerance,
         fallback_only: fields.read("fallback_only", value::switch).unwrap_or(false),
+        terms: terms(fields),
+    }
+}
+
+/// What version 2 is to use the link for.
+fn terms(fields: &mut Fields<'_, '_>) -> LinkTerms {
+    let rate = "the rate in bytes per second";
+    let max_rate = fields.read("max_rate", |text| match text {
+        "0" => Ok(0),
+        _ => value::number(text, LEAST_RATE..=MAX_RATE, rate),
+    });
+    let most = LinkTerms::MAX_COST.as_millis() as u64;
+    let cost = fields.read("cost", |t| value::number(t, 0..=most, "the cost in ms"));
+    LinkTerms {
+        max_rate: max_rate.filter(|rate| *rate != 0),
+        cost: Duration::from_millis(cost.unwrap_or(0)),
+        is_metered: fields.read("metered", value::yes_or_no).unwrap_or(false),
     }
 }
 
@@ -72,6 +98,15 @@ fn check_name(fields: &mut Fields<'_, '_>, name: &Spanned) {
             Finding::warning(name.span, format!("[{}] is read as a link", name.text))
                 .label("a link of this name")
                 .help(format!("write [{meant}] if that is what you mean")),
+        );
+    } else if Policy::of_name(&name.text).is_some() {
+        fields.push(
+            Finding::warning(
+                name.span,
+                format!("the link is called like the policy `{}`", name.text),
+            )
+            .label("in [filters] this is the link")
+            .help("give the link another name to put flows under that policy"),
         );
     } else if name.text.contains(|c: char| c.is_whitespace() || c == '=' || c == '"') {
         fields.push(

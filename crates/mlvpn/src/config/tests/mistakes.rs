@@ -75,6 +75,14 @@ mistakes! {
     not_a_number: in_link("bandwidth_upload = 1.4M\n"), 1, 0;
     number_with_unit: in_link("timeout = 30s\n"), 1, 0;
     neither_on_nor_off: in_link("fallback_only = yes\n"), 1, 0;
+    policy_unknown: with("policy = \"lowest_latency\"\n"), 1, 0;
+    cost_too_large: in_link("cost = 10001\n"), 1, 0;
+    max_rate_too_small: in_link("max_rate = 10\nmetered = maybe\n"), 2, 0;
+    link_called_like_a_policy:
+        format!("{CLIENT}[backup]\nremotehost = 192.0.2.1\nremoteport = 5080\n[filters]\nbackup = udp\n"), 0, 1;
+    policy_misspelt_in_filters: in_link("[filters]\nredundand = udp\n"), 1, 0;
+    wishes_with_version_1:
+        format!("{}cost = 5\nmetered = yes\n", with("protocol_version = 1\npolicy = backup\n")), 0, 2;
     duplicate_link: in_link("[dsl1]\nremotehost = 192.0.2.2\nremoteport = 5081\n"), 1, 0;
     duplicate_key: in_link("remoteport = 5081\n"), 1, 0;
     duplicate_key_same_value: in_link("remoteport = 5080\n"), 0, 1;

@@ -331,6 +331,7 @@ impl DataPlane {
                 Command::SetFilters(filters) => self.endpoint.set_filters(filters),
                 Command::SetMtu(mtu) => self.endpoint.set_mtu(mtu),
                 Command::SetReorder(policy) => self.endpoint.set_reorder(policy),
+                Command::SetPolicy(policy) => self.endpoint.set_policy(policy, now),
                 Command::Replace(config, seed) => self.replace_endpoint(*config, seed, now),
                 Command::Close => {
                     self.endpoint.close(now);

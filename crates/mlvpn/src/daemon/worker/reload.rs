@@ -27,6 +27,7 @@ impl Worker {
             self.change_links(&changes);
         }
         self.data.send(Command::SetFilters(plan::filters(&self.config)));
+        self.data.send(Command::SetPolicy(self.config.general.policy));
         self.apply_mtu();
         self.board.on_reload(&self.config);
         self.update_title();

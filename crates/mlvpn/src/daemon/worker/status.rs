@@ -155,6 +155,8 @@ impl StatusBoard {
         let last_packet_unix = numbers
             .last_received
             .map(|at| unix_time().saturating_sub(stats.now.saturating_since(at)).as_secs());
+        // What the peer wants counts as well.
+        let terms = numbers.path.map_or(link.terms, |path| path.terms);
         LinkStatus {
             name: link.name.clone(),
             mode: mode(config),
@@ -194,6 +196,9 @@ impl StatusBoard {
                 bandwidth: link.bandwidth_upload.unwrap_or(0),
                 timeout: link.timeout,
                 fallback_only: link.fallback_only,
+                max_rate: terms.max_rate,
+                cost_ms: terms.cost.as_millis() as u64,
+                metered: terms.is_metered,
             },
             last_packet_unix,
             socket_errors: stats.socket_errors.get(&link.name).copied().unwrap_or(0),

@@ -3,6 +3,7 @@
 //! It lasts until it is switched back or the program ends; a reload leaves it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use tokio::time::Instant;
 use tracing::info;
@@ -20,6 +21,8 @@ pub(super) struct Switches {
     disabled: BTreeSet<String>,
     /// `fallback_only` in place of what the configuration says.
     fallback: BTreeMap<String, bool>,
+    /// `cost` likewise.
+    cost: BTreeMap<String, Duration>,
 }
 
 impl Switches {
@@ -34,6 +37,9 @@ impl Switches {
             if let Some(&is_fallback) = self.fallback.get(&link.name) {
                 link.fallback_only = is_fallback;
             }
+            if let Some(&cost) = self.cost.get(&link.name) {
+                link.terms.cost = cost;
+            }
         }
     }
 
@@ -42,6 +48,7 @@ impl Switches {
         let is_there = |name: &str| config.links.iter().any(|link| link.name == name);
         self.disabled.retain(|name| is_there(name));
         self.fallback.retain(|name, _| is_there(name));
+        self.cost.retain(|name, _| is_there(name));
     }
 }
 
@@ -52,8 +59,8 @@ impl Worker {
         let done = if self.links.contains_key(&link) {
             let text = self.switch(&link, switch);
             info!(link, "switched by hand: {text}");
-            self.board.on_event(EventKind::LinkSwitched, Some(&link), text);
-            Ok(text.to_owned())
+            self.board.on_event(EventKind::LinkSwitched, Some(&link), text.as_str());
+            Ok(text)
         } else {
             let names: Vec<_> = self.config.links.iter().map(|link| link.name.as_str()).collect();
             Err(format!("there is no link of this name; there are {}", names.join(", ")))
@@ -63,11 +70,12 @@ impl Worker {
     }
 
     /// Says what is so now.
-    fn switch(&mut self, name: &str, switch: LinkSwitch) -> &'static str {
+    fn switch(&mut self, name: &str, switch: LinkSwitch) -> String {
         match switch {
-            LinkSwitch::Up => self.enable(name),
-            LinkSwitch::Down => self.disable(name),
-            LinkSwitch::Fallback(is_fallback) => self.set_fallback(name, is_fallback),
+            LinkSwitch::Up => self.enable(name).to_owned(),
+            LinkSwitch::Down => self.disable(name).to_owned(),
+            LinkSwitch::Fallback(is_fallback) => self.set_fallback(name, is_fallback).to_owned(),
+            LinkSwitch::Cost(cost) => self.set_cost(name, cost),
         }
     }
 
@@ -106,5 +114,18 @@ impl Worker {
             self.data.send(Command::Retune(plan::link_config(&link.config, None)));
         }
         if is_fallback { "used only while no other link is usable" } else { "used with the others" }
+    }
+
+    fn set_cost(&mut self, name: &str, cost: Duration) -> String {
+        self.switches.cost.insert(name.to_owned(), cost);
+        self.switches.apply(&mut self.config);
+        if let Some(link) = self.links.get_mut(name) {
+            link.config.terms.cost = cost;
+            self.data.send(Command::Retune(plan::link_config(&link.config, None)));
+        }
+        match cost.as_millis() {
+            0 => "costs nothing".to_owned(),
+            millis => format!("costs {millis} ms"),
+        }
     }
 }

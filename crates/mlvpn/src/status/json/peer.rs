@@ -14,6 +14,14 @@ pub(super) struct Peer<'a> {
     queue: Queue,
     recovery: Recovery,
     lanes: Lanes,
+    policy: &'a str,
+    copies: Copies,
+}
+
+#[derive(Serialize)]
+struct Copies {
+    sent: u64,
+    withheld: u64,
 }
 
 #[derive(Serialize)]
@@ -46,7 +54,7 @@ struct Lanes {
 
 impl<'a> From<&'a PeerStatus> for Peer<'a> {
     fn from(peer: &'a PeerStatus) -> Self {
-        let PeerStatus { queue, recovery, .. } = peer;
+        let PeerStatus { queue, recovery, copies, .. } = peer;
         Self {
             name: peer.name.as_deref(),
             public_key: peer.public_key.as_deref(),
@@ -55,6 +63,8 @@ impl<'a> From<&'a PeerStatus> for Peer<'a> {
             queue: Queue { packets: queue.packets, bytes: queue.bytes, marked: queue.marked },
             recovery: Recovery { resent: recovery.resent, given_up: recovery.given_up },
             lanes: Lanes::new(&peer.lanes, peer.striped_lanes),
+            policy: &peer.policy,
+            copies: Copies { sent: copies.sent, withheld: copies.withheld },
         }
     }
 }

@@ -50,6 +50,14 @@ const PER_PEER: &[Metric<PeerStatus>] = &[
     counter("mlvpn_peer_given_up_total", "Lost packets that were given up.", |p| {
         Whole(p.recovery.given_up)
     }),
+    counter("mlvpn_peer_copies_total", "Second copies of packets that were sent.", |p| {
+        Whole(p.copies.sent)
+    }),
+    counter(
+        "mlvpn_peer_copies_withheld_total",
+        "Second copies that were not sent for want of room.",
+        |p| Whole(p.copies.withheld),
+    ),
     gauge("mlvpn_peer_striped_lanes", "Lanes that are striped over several links.", |p| {
         Whole(p.striped_lanes)
     }),

@@ -8,7 +8,8 @@ use mlvpn_proto::{Instant, LinkStats, SessionStats};
 
 use crate::config::Config;
 use crate::status::{
-    LaneStatus, PathState, PathStatus, PeerStatus, QueueStatus, RateState, RecoveryStatus,
+    CopyStatus, LaneStatus, PathState, PathStatus, PeerStatus, QueueStatus, RateState,
+    RecoveryStatus,
 };
 
 /// The peers, by their names in the configuration.
@@ -34,6 +35,8 @@ fn peer_status(config: &Config, numbers: &PeerStats, now: Instant) -> PeerStatus
         },
         lanes: lane_status(&numbers.lanes),
         striped_lanes: numbers.striped as u64,
+        policy: numbers.policy.as_str().to_owned(),
+        copies: CopyStatus { sent: numbers.copies.sent, withheld: numbers.copies.withheld },
     }
 }
 
@@ -108,6 +111,8 @@ mod tests {
             marked: 0,
             recovery: mlvpn_proto::recovery::RecoveryStats::default(),
             striped: 2,
+            policy: mlvpn_proto::Policy::Redundant,
+            copies: mlvpn_proto::stats::CopyStats { sent: 3, withheld: 4 },
         }
     }
 
@@ -117,6 +122,8 @@ mod tests {
         let bob = peer_status(&config(), &numbers(Some(KEY), "mlvpn 3"), now);
         assert_eq!((bob.name.as_deref(), bob.public_key.as_deref()), (Some("bob"), Some(KEY)));
         assert_eq!((bob.uptime.as_secs(), bob.striped_lanes), (2, 2));
+        assert_eq!(bob.policy, "redundant");
+        assert_eq!((bob.copies.sent, bob.copies.withheld), (3, 4));
         let other = "XasIfmJKikt54X+Lg4AO5m87sSkmGLb9HC+LJ/+I4Os=";
         let gone = peer_status(&config(), &numbers(Some(other), ""), now);
         assert_eq!((gone.name, gone.public_key.as_deref()), (None, Some(other)));
