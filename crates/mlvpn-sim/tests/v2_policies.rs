@@ -174,8 +174,9 @@ fn under_redundant_what_one_link_loses_comes_over_the_other_without_waiting() {
         assert!(report.delay_p99 < millis(20), "{from:?}: {:?}", report.delay_p99);
         assert_eq!(report.duplicates, 0);
         assert!(copies.sent * 100 > report.sent * 95, "{copies:?}");
+        // What is lost twice may come late.
+        assert!(world.oracle().reordered() * 200 < report.sent, "{}", world.oracle().reordered());
         world.oracle().assert_clean();
-        world.oracle().assert_ordered();
     }
 }
 
@@ -275,10 +276,10 @@ fn a_metered_link_helps_a_long_transfer_and_takes_over_when_the_other_fails() {
     for from in SIDES {
         let mut world = metered().start_up(1);
         let flow = world.transfer(from, 1 << 40);
-        world.run_for(secs(30));
+        world.run_for(secs(20));
         let [free, _] = rates(&mut world, from, secs(10));
         assert!(free > 19.0, "{from:?}: {free}");
-        let goodput = world.goodput(flow, 30, 40);
+        let goodput = world.goodput(flow, 20, 30);
         assert!(goodput > 30.0, "{from:?}: {goodput}");
         let call = stream(&mut world, from);
         world.run_for(secs(1));
@@ -303,12 +304,12 @@ fn a_limit_of_the_rate_is_kept_second_by_second_in_both_directions() {
         let mut world = tunnel.start_up(1);
         world.transfer(from, 1 << 40);
         world.run_for(secs(4));
-        let mut seconds: Vec<_> = (0..40).map(|_| rates(&mut world, from, secs(1))).collect();
+        let mut seconds: Vec<_> = (0..20).map(|_| rates(&mut world, from, secs(1))).collect();
         seconds.sort_by(|a, b| a[0].total_cmp(&b[0]));
-        let p95 = seconds[seconds.len() * 95 / 100][0] * MBIT / limit as f64;
+        let p95 = seconds[seconds.len() - 2][0] * MBIT / limit as f64;
         let median = seconds[seconds.len() / 2][0] * MBIT / limit as f64;
         assert!(p95 <= 1.03 && median > 0.95, "{from:?}: {p95} {median}");
-        let other = seconds.iter().map(|rates| rates[1]).sum::<f64>() / 40.0;
+        let other = seconds.iter().map(|rates| rates[1]).sum::<f64>() / 20.0;
         assert!(other > 18.0, "{from:?}: {other}");
     }
 }

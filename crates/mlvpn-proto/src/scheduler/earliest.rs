@@ -85,6 +85,9 @@ pub struct PathView {
     pub is_untested: bool,
     /// Larger packets than fit now are being tried.
     pub may_carry_more: bool,
+    /// Its one-way delay as it is known also while nothing is sent on it, by half of its round trips, with half of
+    /// their variation.
+    pub steady_delay: f64,
     /// What it carries costs money.
     pub is_metered: bool,
     /// Its place among the paths where one is to carry everything: the smallest is the first.

@@ -11,11 +11,11 @@ use crate::time::Instant;
 const STICKY_BULK_MICROS: f64 = 5_000.0;
 
 impl PathView {
-    /// When a packet arrives that does not wait for those before it, for sure: with the deviation of the delay
-    /// and the cost of repairs.
+    /// When a packet arrives that does not wait for those before it, with a margin for jitter and the cost of repairs.
+    /// One-way delays say nothing of a path that is idle for long: clocks drift apart.
     fn unqueued_arrival(&self, len: usize, fastest_rtt: f64) -> f64 {
         let repair = self.loss * (fastest_rtt + REPAIR_MICROS);
-        1e6 * len as f64 / self.rate + self.delay + self.deviation + repair
+        1e6 * len as f64 / self.rate + self.steady_delay + repair
     }
 }
 

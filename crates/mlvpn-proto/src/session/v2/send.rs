@@ -240,6 +240,16 @@ impl Session {
 }
 
 impl Path {
+    /// See [`PathView::steady_delay`]. While the path carries data its own queue is part of it; afterwards the
+    /// smallest round trip of the keepalives counts, so that a queue that is gone keeps nobody away.
+    fn steady_delay(&self, now: Instant) -> f64 {
+        let carries_data = self.demand.transit.is_some_and(|transit| transit.is_fresh(now));
+        let least = self.rtt.min().filter(|_| !carries_data);
+        let rtt = least.unwrap_or_else(|| self.srtt());
+        let variation = self.rtt.estimator.variation().unwrap_or_default();
+        (self.terms.cost + (rtt + variation) / 2).as_micros() as f64
+    }
+
     pub(super) fn view(&self, knows_delays: bool, now: Instant) -> PathView {
         let rtt = self.srtt().as_micros() as f64;
         let opens_at = self.pacer.opens_at();
@@ -259,6 +269,7 @@ impl Path {
             is_full: self.is_full(),
             is_untested: !self.rate.is_tested(),
             may_carry_more: !self.mtu.is_complete(),
+            steady_delay: self.steady_delay(now),
             is_metered: self.terms.is_metered,
             rank: self.rank(),
         }

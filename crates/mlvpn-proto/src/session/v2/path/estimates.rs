@@ -150,6 +150,11 @@ pub(crate) struct TransitEstimate {
 }
 
 impl TransitEstimate {
+    /// Whether it was told of in the last second.
+    pub(crate) fn is_fresh(&self, now: Instant) -> bool {
+        now.saturating_since(self.at) < Duration::from_secs(1)
+    }
+
     /// The delay now, in µs. A queue of which nothing was heard since has become shorter by that time: a
     /// path that was left because of it would else never be tried again.
     pub(crate) fn drained(&self, queue: Duration, now: Instant) -> f64 {
