@@ -9,7 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::{env, thread};
 
-use mlvpn_proto::Duration;
+use mlvpn_proto::{Duration, LinkTerms, Policy};
 use mlvpn_sim::link::{LinkSpec, WanLink};
 use mlvpn_sim::packet::Side;
 use mlvpn_sim::rng::{Seed, Stream};
@@ -30,6 +30,8 @@ const SIDES: [Side; 2] = [Side::Client, Side::Server];
 /// A tunnel in trouble.
 struct Run {
     random: Stream,
+    /// What users want; none where they want nothing.
+    wishes: Option<Stream>,
     tunnel: Tunnel,
     world: World<SessionEndpoint>,
     links: Vec<WanLink>,
@@ -42,11 +44,17 @@ impl Run {
     fn new(seed: u64) -> Self {
         let mut random = Seed(seed).stream("operations");
         let links: Vec<_> = (0..=random.below(3)).map(|_| link(&mut random)).collect();
-        let tunnel = tunnel(&links, &mut random);
+        // Those that found a bug once are to do the same again.
+        let has_wishes = seed % 2 == 1 && !PINNED.contains(&seed);
+        let mut wishes = has_wishes.then(|| Seed(seed).stream("wishes"));
+        let mut tunnel = tunnel(&links, &mut random);
+        if let Some(wishes) = &mut wishes {
+            tunnel = wish(tunnel, links.len(), wishes);
+        }
         let mut world = tunnel.start(seed);
         world.record();
         let processes = seed << 16;
-        Self { random, tunnel, world, links, flows: Vec::new(), removed: None, processes }
+        Self { random, wishes, tunnel, world, links, flows: Vec::new(), removed: None, processes }
     }
 
     fn below(&mut self, bound: u64) -> u64 {
@@ -94,12 +102,19 @@ impl Run {
                 self.flows.drain(..).for_each(|flow| self.world.stop_udp(flow));
                 self.world.jump(jump);
             }
-            _ => {}
+            _ => self.change_policy(),
         }
         let wait = [1, 20, 200, 1_500][self.random.below(4) as usize];
         let wait = 1 + self.below(wait);
         self.world.run_for(millis(wait));
         self.check();
+    }
+
+    fn change_policy(&mut self) {
+        if let Some(wishes) = &mut self.wishes {
+            let (side, policy) = (SIDES[wishes.below(2) as usize], any_policy(wishes));
+            self.world.with_endpoint(side, |end, now| end.session_mut().set_policy(policy, now));
+        }
     }
 
     fn attack(&mut self) {
@@ -229,6 +244,27 @@ fn tunnel(links: &[WanLink], random: &mut Stream) -> Tunnel {
     }
     if random.chance(0.2) {
         tunnel = tunnel.with(|config| config.cleartext_data = true);
+    }
+    tunnel
+}
+
+fn any_policy(wishes: &mut Stream) -> Option<Policy> {
+    Policy::ALL.get(wishes.below(5) as usize).copied()
+}
+
+/// Random wishes at both ends.
+fn wish(mut tunnel: Tunnel, links: usize, wishes: &mut Stream) -> Tunnel {
+    for side in SIDES {
+        let policy = any_policy(wishes);
+        tunnel = tunnel.with_side(side, |config| config.policy = policy);
+    }
+    for index in 0..links {
+        let terms = LinkTerms {
+            max_rate: wishes.chance(0.3).then(|| 20_000 + wishes.below(1_000_000)),
+            cost: millis([0, 5, 40, 400][wishes.below(4) as usize]),
+            is_metered: wishes.chance(0.3),
+        };
+        tunnel = tunnel.with_client_link(index, |link| link.terms = terms);
     }
     tunnel
 }
