@@ -142,6 +142,12 @@ fn server_link(name: &str) -> LinkStatus {
         state: LinkState::WaitingPeer,
         last_down_reason: None,
         quality: LinkQuality::default(),
+        limits: LinkLimits {
+            max_rate: Some(48),
+            cost_ms: 49,
+            metered: true,
+            ..sample_link(name).limits
+        },
         last_packet_unix: None,
         rates: None,
         trouble: Some("no such device".to_owned()),
