@@ -31,7 +31,7 @@ use rand_chacha::ChaCha12Rng;
 use rand_core::{Rng as _, SeedableRng as _};
 
 use crate::buffer::Pool;
-use crate::config::{EndpointConfig, FilterRule, LinkConfig, Role, Treatment, Versions};
+use crate::config::{EndpointConfig, FilterRule, LinkConfig, Role, Versions};
 use crate::drop::{DropCounts, DropReason};
 use crate::event::{DownReason, Event};
 use crate::id::LinkIndex;
@@ -417,24 +417,6 @@ impl Endpoint {
             self.from_tun_count.count(packet.len());
             session.send(packet, treatment, &mut shared, now);
         }
-    }
-
-    /// The link or the policy to which the first filter that matches gives a packet.
-    fn treatment_of(&self, packet: &[u8]) -> (Option<LinkIndex>, Option<Policy>) {
-        let is_up = |link: &LinkIndex| self.links.get(*link).is_some_and(|link| link.is_up);
-        for rule in &self.config.filters {
-            let treatment = match &rule.treatment {
-                Treatment::Link(name) => match self.links.named(name).filter(is_up) {
-                    Some(link) => (Some(link), None),
-                    None => continue,
-                },
-                Treatment::Policy(policy) => (None, Some(*policy)),
-            };
-            if rule.filter.matches(packet, self.config.inner) {
-                return treatment;
-            }
-        }
-        (None, None)
     }
 
     fn limits(&self, slot: usize) -> Limits {

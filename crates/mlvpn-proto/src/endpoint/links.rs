@@ -3,10 +3,11 @@
 use std::net::SocketAddr;
 
 use super::Endpoint;
-use crate::config::{LinkConfig, Role, Versions};
+use crate::config::{LinkConfig, Role, Treatment, Versions};
 use crate::event::{DownReason, Event};
 use crate::id::{LinkIndex, PathId};
 use crate::ip::PacketKind;
+use crate::policy::Policy;
 use crate::session::v2::path::{Path, PathState};
 use crate::session::v2::{self, Move, PathTerms};
 use crate::session::{LinkChange, v1};
@@ -224,6 +225,24 @@ impl Endpoint {
             known.is_v1_open = true;
             v1.handle_link_change(link, LinkChange::Opened, now);
         }
+    }
+
+    /// The link or the policy to which the first filter that matches gives a packet.
+    pub(super) fn treatment_of(&self, packet: &[u8]) -> (Option<LinkIndex>, Option<Policy>) {
+        let is_up = |link: &LinkIndex| self.links.get(*link).is_some_and(|link| link.is_up);
+        for rule in &self.config.filters {
+            let treatment = match &rule.treatment {
+                Treatment::Link(name) => match self.links.named(name).filter(is_up) {
+                    Some(link) => (Some(link), None),
+                    None => continue,
+                },
+                Treatment::Policy(policy) => (None, Some(*policy)),
+            };
+            if rule.filter.matches(packet, self.config.inner) {
+                return treatment;
+            }
+        }
+        (None, None)
     }
 
     /// Tells the owner what has changed.

@@ -83,7 +83,7 @@ fn peer_line(peer: &Peer) -> String {
     let software = peer.software.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
     let policy = peer.policy.as_deref().filter(|policy| *policy != Policy::Bond.as_str());
     let policy = policy.map(|policy| format!(", policy {policy}")).unwrap_or_default();
-    format!("peer {who}{software}: session since {}{policy}", age(peer.uptime_seconds))
+    format!("peer {who}{policy}{software}: session since {}", age(peer.uptime_seconds))
 }
 
 /// Seconds as a time span; nothing for what is none.

@@ -38,7 +38,7 @@ impl Session {
     /// Works out the paths among which the scheduler chooses.
     pub(super) fn view_paths(&mut self, now: Instant) {
         let Self { paths, upload, .. } = self;
-        let up = || paths.iter().flatten().filter(|path| path.is_up());
+        let up = || paths.iter().flatten().map(|path| &**path).filter(|path| path.is_up());
         let all = || up().filter(|path| !path.is_blocked);
         let has_rested = all().any(|path| !path.is_held_down(now));
         let is_rested = |path: &Path| !(has_rested && path.is_held_down(now));
@@ -53,12 +53,12 @@ impl Session {
         let spill = || ready().filter(|path| is_main(path) && !is_free(path));
         let has_spill = spill().next().is_some();
         if has_spill {
-            upload.fullness.review(busy_since(chosen().map(|path| &**path)), now);
+            upload.fullness.review(busy_since(chosen()), now);
         }
         let is_full = has_spill && upload.fullness.holds(now);
         let used = || chosen().chain(spill().filter(|_| is_full));
         let knows_delays = used().all(|path| path.demand.transit.is_some());
-        let view = |path: &Box<Path>| path.view(knows_delays, now);
+        let view = |path: &Path| path.view(knows_delays, now);
         let stalled = up().filter(|path| path.is_blocked && !path.is_backup());
         let stalled = stalled.filter(|path| is_rested(path) && is_free(path));
         let field = &mut upload.field;
