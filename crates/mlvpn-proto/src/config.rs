@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::crypto::keypair::PublicKey;
 use crate::crypto::v1::{Key, TAG_LEN};
+use crate::crypto::v2::REKEY_PACKETS;
 use crate::filter::Filter;
 use crate::handshake::v2::Credentials;
 use crate::ip::{PacketKind, ethernet};
@@ -69,6 +70,9 @@ pub struct EndpointConfig {
     pub unix_micros: u64,
     /// What this end tells of itself, at most 64 bytes.
     pub software: String,
+    /// After how many packets that either end has sealed an initiator takes new keys; at most
+    /// [`REKEY_PACKETS`], which it is unless set.
+    pub rekey_packets: u32,
 }
 
 impl EndpointConfig {
@@ -92,6 +96,7 @@ impl EndpointConfig {
             policy: None,
             unix_micros: 0,
             software: String::new(),
+            rekey_packets: REKEY_PACKETS,
         }
     }
 

@@ -87,8 +87,10 @@ impl Epoch {
 }
 
 /// The epochs of a session.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Epochs {
+    /// After how many packets the next is due.
+    rekey_packets: u32,
     current: Option<Epoch>,
     /// Former epochs, with the time until which they open packets.
     former: VecDeque<(Epoch, Instant)>,
@@ -119,6 +121,13 @@ pub enum OpenError {
 }
 
 impl Epochs {
+    /// No epochs as yet; the next one is due when either end has sealed so many packets under one.
+    #[must_use]
+    pub fn new(rekey_packets: u32) -> Self {
+        let (former, pending) = (VecDeque::new(), VecDeque::new());
+        Self { rekey_packets, current: None, former, pending }
+    }
+
     /// Seals under `epoch` from now on: the initiator's epoch is usable at once.
     pub fn install(&mut self, epoch: Epoch, now: Instant) {
         if let Some(former) = self.current.replace(epoch) {
@@ -149,7 +158,8 @@ impl Epochs {
     /// When [`Self::needs_handshake`] becomes true, as far as is known.
     #[must_use]
     pub fn rekey_at(&self) -> Option<Instant> {
-        self.current.as_ref().map(|epoch| epoch.sealing.rekey_at(epoch.opened))
+        let rekey_at = |epoch: &Epoch| epoch.sealing.rekey_at(epoch.opened, self.rekey_packets);
+        self.current.as_ref().map(rekey_at)
     }
 
     /// All indices under which the peer may send, for a table that leads to this session.

@@ -191,8 +191,7 @@ impl LaneResequencer {
     }
 
     /// How long after the proof of its loss a packet is still waited for, since the sender sends
-    /// it again: 2·D + 5 ms + σ of the fastest path, and no more than [`MAX_REPAIR_TIME`]. None
-    /// when nothing is sent again.
+    /// it again; no more than [`MAX_REPAIR_TIME`]. None when nothing is sent again.
     pub fn set_repair_time(&mut self, repair_time: Option<Duration>) {
         self.repair_time =
             repair_time.filter(|time| !time.is_zero()).map(|time| time.min(MAX_REPAIR_TIME));

@@ -40,6 +40,8 @@ pub struct Parcel {
     pub tries: u8,
     /// Whether its flow keeps no queue: it is sent again before others.
     pub is_sparse: bool,
+    /// The path that it is bound to, over which it is sent again as well.
+    pub bound: Option<PathId>,
     /// How it is given to the paths.
     pub policy: Policy,
     /// It is the second of two: nothing is lost with it.
@@ -72,6 +74,19 @@ struct Lost {
     /// The path that lost it.
     by: PathId,
     until: Instant,
+    /// Until then another path is to carry it.
+    elsewhere_until: Instant,
+}
+
+/// Which of the packets that are bound to no path one may send again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Unbound {
+    /// Those that another path lost: there are others for its own, unless these had no room for half a round trip.
+    OfOthers,
+    /// All: there is no other path.
+    All,
+    /// None: it is left alone.
+    Nothing,
 }
 
 /// What became of lost packets.
@@ -128,16 +143,17 @@ impl Recovery {
         }
         parcel.tries += 1;
         let queue = if parcel.is_sparse { &mut self.sparse } else { &mut self.bulk };
-        queue.push_back(Lost { parcel, by, until });
+        queue.push_back(Lost { parcel, by, until, elsewhere_until: now + rtt / 2 });
         None
     }
 
-    /// What was on its way on `by`, which fell silent, is sent again, whatever its share of what was
+    /// What was on its way on `by`, and will not arrive, is sent again, whatever its share of what was
     /// sent: the caller bounds it.
     pub fn reinject(&mut self, parcel: Parcel, by: PathId, rtt: Duration, now: Instant) {
         self.credit += parcel.bytes.len() as f64;
         let queue = if parcel.is_sparse { &mut self.sparse } else { &mut self.bulk };
-        queue.push_back(Lost { parcel, by, until: now + PATIENCE + rtt * 3 / 2 });
+        let until = now + PATIENCE + rtt * 3 / 2;
+        queue.push_back(Lost { parcel, by, until, elsewhere_until: until });
     }
 
     /// Whether something waits.
@@ -146,20 +162,42 @@ impl Recovery {
         self.sparse.is_empty() && self.bulk.is_empty()
     }
 
-    /// The next packet to send again on `path`, of those that `accepts` takes: one that another path lost,
-    /// where `has_others` tells that there are others, unless one path is to carry everything.
+    /// Whether something waits that is bound to a path.
+    #[must_use]
+    pub fn has_bound(&self, path: PathId) -> bool {
+        self.sparse.iter().chain(&self.bulk).any(|lost| lost.parcel.bound == Some(path))
+    }
+
+    /// What is bound to a path may go over any other from now on.
+    pub fn unbind(&mut self, path: PathId) {
+        let waiting = self.sparse.iter_mut().chain(&mut self.bulk).map(|lost| &mut lost.parcel);
+        waiting.filter(|parcel| parcel.bound == Some(path)).for_each(|parcel| parcel.bound = None);
+    }
+
+    /// The next packet to send again on `path`, of those that `accepts` takes: one
+    /// that is bound to it, or is bound to none and goes there as `unbound` says, unless one path is to
+    /// carry everything.
     pub fn pop(
         &mut self,
         path: PathId,
-        has_others: bool,
+        unbound: Unbound,
         accepts: impl Fn(&Parcel) -> bool,
+        now: Instant,
     ) -> Option<Parcel> {
         if self.credit <= 0.0 {
             return None;
         }
         let Self { sparse, bulk, credit, stats, .. } = self;
-        let is_other = |lost: &Lost| lost.by != path || lost.parcel.policy == Policy::Backup;
-        let may = |lost: &Lost| (!has_others || is_other(lost)) && accepts(&lost.parcel);
+        let may_go = |lost: &Lost| match (lost.parcel.bound, unbound) {
+            (Some(bound), _) => bound == path,
+            (None, Unbound::OfOthers) => {
+                let is_other = lost.by != path || lost.elsewhere_until <= now;
+                is_other || lost.parcel.policy == Policy::Backup
+            }
+            (None, Unbound::All) => true,
+            (None, Unbound::Nothing) => false,
+        };
+        let may = |lost: &Lost| may_go(lost) && accepts(&lost.parcel);
         let queue = [sparse, bulk].into_iter().find(|queue| queue.iter().any(may))?;
         let at = queue.iter().position(may)?;
         let lost = queue.remove(at)?;
@@ -240,6 +278,7 @@ mod tests {
             first_sent: Instant::from_secs(1),
             tries: 0,
             is_sparse,
+            bound: None,
             policy: Policy::Bond,
             is_copy: false,
         }
@@ -251,11 +290,42 @@ mod tests {
         let now = Instant::from_millis(1_020);
         assert_eq!(recovery.on_lost(parcel(1, false), path(0), RTT, now), None);
         assert_eq!(recovery.on_lost(parcel(2, true), path(0), RTT, now), None);
-        assert_eq!(recovery.pop(path(0), true, |_| true), None);
-        assert_eq!(recovery.pop(path(1), true, |_| false), None, "does not fit");
-        let seqs = [(); 2].map(|()| recovery.pop(path(1), true, |_| true).unwrap().seq);
+        assert_eq!(recovery.pop(path(0), Unbound::OfOthers, |_| true, now), None);
+        assert_eq!(recovery.pop(path(1), Unbound::OfOthers, |_| false, now), None, "does not fit");
+        let seqs =
+            [(); 2].map(|()| recovery.pop(path(1), Unbound::OfOthers, |_| true, now).unwrap().seq);
         assert_eq!(seqs, [2, 1]);
         assert_eq!(recovery.stats(), RecoveryStats { resent: 2, given_up: 0 });
+    }
+
+    #[test]
+    fn what_no_other_path_has_room_for_goes_over_the_one_that_lost_it() {
+        let mut recovery = Recovery::default();
+        let now = Instant::from_millis(1_020);
+        assert_eq!(recovery.on_lost(parcel(1, false), path(0), RTT, now), None);
+        let soon = now + RTT / 2 - Duration::from_micros(1);
+        assert_eq!(recovery.pop(path(0), Unbound::OfOthers, |_| true, soon), None);
+        assert!(recovery.pop(path(0), Unbound::OfOthers, |_| true, now + RTT / 2).is_some());
+    }
+
+    #[test]
+    fn what_is_bound_to_a_path_is_sent_again_there_until_it_is_unbound() {
+        let mut recovery = Recovery::default();
+        let now = Instant::from_millis(1_020);
+        for seq in [1, 2] {
+            let bound = Parcel { bound: Some(path(0)), ..parcel(seq, false) };
+            assert_eq!(recovery.on_lost(bound, path(0), RTT, now), None);
+        }
+        assert!(recovery.has_bound(path(0)) && !recovery.has_bound(path(1)));
+        for unbound in [Unbound::OfOthers, Unbound::All] {
+            assert_eq!(recovery.pop(path(1), unbound, |_| true, now), None);
+        }
+        let again = recovery.pop(path(0), Unbound::Nothing, |_| true, now).unwrap();
+        assert_eq!((again.seq, again.bound), (1, Some(path(0))));
+        recovery.unbind(path(0));
+        assert_eq!(recovery.pop(path(0), Unbound::Nothing, |_| true, now), None);
+        let again = recovery.pop(path(1), Unbound::OfOthers, |_| true, now).unwrap();
+        assert_eq!((again.seq, again.bound), (2, None));
     }
 
     #[test]
@@ -289,7 +359,7 @@ mod tests {
             if seq % 2 == 0 {
                 let _ = recovery.on_lost(parcel(seq, false), path(0), RTT, now);
             }
-            if recovery.pop(path(1), true, |_| true).is_some() {
+            if recovery.pop(path(1), Unbound::OfOthers, |_| true, now).is_some() {
                 resent += 1;
             }
         }

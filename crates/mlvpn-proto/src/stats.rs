@@ -92,6 +92,8 @@ pub struct PeerStats {
     pub recovery: RecoveryStats,
     /// Lanes that are striped over several paths.
     pub striped: usize,
+    /// Packets with feedback that were sent to it, with all headers.
+    pub feedback: Traffic,
     /// How packets are given to the paths, in both directions.
     pub policy: Policy,
     /// Second copies of packets.

@@ -1,8 +1,8 @@
 //! What bonding makes of many links and loads: one row per cell, of which snapshots are kept.
 //!
 //! A [`Cell`] is some links, what happens to them, and a load. It is run once over all links and once over
-//! each link alone, through the same tunnel. Everything follows from [`SEED`], so that a table is the
-//! same whenever and wherever it is computed.
+//! each link alone, through the same tunnel. Everything follows from the seed of the cell, so that a table is
+//! the same whenever and wherever it is computed.
 
 mod cell;
 mod load;
@@ -12,14 +12,14 @@ mod table;
 pub use cell::{Cell, Line, Weather, all_cells, checked_cells};
 pub use load::Load;
 pub use outcome::{Outcome, Row};
-pub use table::{HEADER, row_text};
+pub use table::{HEADER, SEEDS_HEADER, row_text, seeds_text};
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 
-/// The seed of all cells.
+/// The seed of the cells whose rows are kept, and of what happens to links in any cell.
 pub const SEED: u64 = 1;
 
 /// Outcomes over single links, which many cells share.
@@ -49,14 +49,14 @@ pub fn run_all(cells: &[Cell], on_row: impl Fn(&Cell, &Row) + Sync) -> Vec<Row> 
     let next = AtomicUsize::new(0);
     let rows: Vec<OnceLock<Row>> = cells.iter().map(|_| OnceLock::new()).collect();
     let work = || {
-        while let Some(cell) = cells.get(next.fetch_add(1, Ordering::Relaxed)) {
+        loop {
+            let position = next.fetch_add(1, Ordering::Relaxed);
+            let (Some(cell), Some(slot)) = (cells.get(position), rows.get(position)) else { break };
             let bonded = outcome::run(cell);
             let alone: Vec<_> = cell.lines.iter().map(|line| singles.outcome(cell, line)).collect();
             let row = Row::new(cell, &bonded, &alone);
             on_row(cell, &row);
-            let position = cells.iter().position(|other| other.name == cell.name);
-            let slot = position.and_then(|position| rows.get(position));
-            slot.expect("the cell is one of these").get_or_init(|| row);
+            slot.get_or_init(|| row);
         }
     };
     let workers = thread::available_parallelism().map_or(1, std::num::NonZero::get);

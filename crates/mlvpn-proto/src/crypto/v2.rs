@@ -97,10 +97,11 @@ impl SealingKey {
     }
 
     /// When it is time for the next epoch's handshake `[H13]`, if the peer has sealed `opened` packets
-    /// at least: by age, or at once when either end has sealed enough.
+    /// at least: by age, or at once when either end has sealed `most`, of which no more than
+    /// [`REKEY_PACKETS`] count.
     #[must_use]
-    pub fn rekey_at(&self, opened: u32) -> Instant {
-        let is_used = self.sealed().max(opened) >= REKEY_PACKETS;
+    pub fn rekey_at(&self, opened: u32, most: u32) -> Instant {
+        let is_used = self.sealed().max(opened) >= most.min(REKEY_PACKETS);
         if is_used { Instant::ZERO } else { self.born + REKEY_AGE }
     }
 
@@ -266,10 +267,11 @@ mod tests {
         let mut numbers = counter();
         let mut packet = datagram(&[2]);
         key.sealed.store(REKEY_PACKETS - 1, Ordering::Relaxed);
-        assert_eq!(key.rekey_at(0), Instant::ZERO + REKEY_AGE);
-        assert_eq!(key.rekey_at(REKEY_PACKETS), Instant::ZERO);
+        assert_eq!(key.rekey_at(0, u32::MAX), Instant::ZERO + REKEY_AGE);
+        assert_eq!(key.rekey_at(REKEY_PACKETS, u32::MAX), Instant::ZERO);
         key.seal(numbers.draw().unwrap(), false, &mut packet).unwrap();
-        assert_eq!(key.rekey_at(0), Instant::ZERO);
+        assert_eq!(key.rekey_at(0, u32::MAX), Instant::ZERO);
+        assert_eq!(key.rekey_at(0, REKEY_PACKETS), Instant::ZERO);
         assert!(!key.is_exhausted(Instant::ZERO));
 
         key.sealed.store(MAX_PACKETS - 1, Ordering::Relaxed);
@@ -284,7 +286,8 @@ mod tests {
     #[test]
     fn an_epoch_wears_out_by_age() {
         let key = SealingKey::new(Cipher::Aes256Gcm, &SECRET, INDEX, Instant::from_secs(1_000));
-        assert_eq!(key.rekey_at(0), Instant::from_secs(1_120));
+        assert_eq!(key.rekey_at(0, 1), Instant::from_secs(1_120));
+        assert_eq!(key.rekey_at(1, 1), Instant::ZERO);
         assert!(!key.is_exhausted(Instant::from_millis(1_179_999)));
         assert!(key.is_exhausted(Instant::from_secs(1_180)));
     }

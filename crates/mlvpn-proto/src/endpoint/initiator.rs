@@ -179,6 +179,7 @@ impl Endpoint {
             identity,
             software: self.config.software.clone(),
             lane_key,
+            rekey_packets: self.config.rekey_packets,
         }
     }
 

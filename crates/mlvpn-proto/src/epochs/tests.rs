@@ -31,8 +31,8 @@ impl Pair {
     fn new() -> Self {
         Self {
             rng: ChaCha12Rng::from_seed([1; 32]),
-            initiator: Epochs::default(),
-            responder: Epochs::default(),
+            initiator: Epochs::new(REKEY_PACKETS),
+            responder: Epochs::new(REKEY_PACKETS),
             negotiation: Negotiation::default(),
             numbers: PacketCounter::new(PATH),
         }

@@ -237,6 +237,18 @@ impl RateController {
         self.estimate as u64
     }
 
+    /// What has arrived lately, in bytes per second, as far as the latest feedback tells.
+    #[must_use]
+    pub fn delivered_lately(&self) -> Option<u64> {
+        self.delivered(Instant::ZERO).map(|rate| rate as u64)
+    }
+
+    /// What may be sent at most, in bytes per second.
+    #[must_use]
+    pub fn limit(&self) -> u64 {
+        self.limit as u64
+    }
+
     /// Most bytes that may be on their way: what is sent in the round trip without queue, in the
     /// time until feedback tells of it, and the queue that is tolerated. When a link gets slower at
     /// once this, not the rate, bounds the queue.

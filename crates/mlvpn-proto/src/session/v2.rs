@@ -49,7 +49,7 @@ use crate::time::{Duration, Instant};
 use crate::transit::TransitTable;
 use crate::wire::v2::{CloseReason, Frame, PathStatus};
 use control::Control;
-use feedback::FeedbackBudget;
+use feedback::FeedbackSent;
 use path::{Path, PathState, Route};
 use promise::{Promise, Promises};
 use terms::TermsTable;
@@ -95,7 +95,7 @@ pub(crate) struct Session {
     order: LaneResequencer,
     /// What a change of paths released from it.
     released: VecDeque<Vec<u8>>,
-    feedback: FeedbackBudget,
+    feedback: FeedbackSent,
     /// What the peer takes.
     peer_max_packet: Option<u16>,
     peer_software: Option<String>,
@@ -156,6 +156,8 @@ pub(crate) struct SessionSetup {
     pub(crate) lane_key: [u8; 16],
     /// The networks behind the peer; any address when there are none.
     pub(crate) sources: Vec<IpPrefix>,
+    /// After how many packets an initiator takes new keys.
+    pub(crate) rekey_packets: u32,
 }
 
 impl Session {
@@ -166,7 +168,7 @@ impl Session {
             kind: setup.kind,
             identity: setup.identity,
             software: setup.software,
-            epochs: Epochs::default(),
+            epochs: Epochs::new(setup.rekey_packets),
             paths: Box::new(std::array::from_fn(|_| None)),
             outbox: VecDeque::new(),
             promises: Promises::default(),
@@ -174,7 +176,7 @@ impl Session {
             upload: Upload::new(setup.lane_key, setup.kind),
             order: LaneResequencer::default(),
             released: VecDeque::new(),
-            feedback: FeedbackBudget::default(),
+            feedback: FeedbackSent::default(),
             peer_max_packet: None,
             peer_software: None,
             ended: None,
@@ -249,6 +251,7 @@ impl Session {
             striped: self.upload.striped(),
             policy: self.upload.policy,
             copies: self.upload.copies.stats(),
+            feedback: self.feedback.traffic,
         }
     }
 
@@ -494,6 +497,7 @@ mod tests {
             software: String::new(),
             lane_key: [0; 16],
             sources: Vec::new(),
+            rekey_packets: u32::MAX,
         };
         let mut session = Session::new(setup, Instant::ZERO);
         session.note_offer(Some(5));

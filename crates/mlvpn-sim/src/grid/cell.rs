@@ -76,6 +76,8 @@ pub struct Cell {
     pub seconds: u64,
     /// Mbit/s on the links of constant UDP, if that is the load.
     pub udp_mbit: f64,
+    /// What chance follows from: losses, jitter, the numbers of sessions and flows.
+    pub seed: u64,
 }
 
 /// Rates of the first and the second link as words, and what the rate of the second is in Mbit/s.
@@ -133,7 +135,7 @@ fn named() -> Vec<(&'static str, u64, Vec<Line>)> {
 
 impl Cell {
     fn new(name: String, lines: Vec<Line>, load: Load, from: Side, seconds: u64) -> Self {
-        let mut cell = Self { name, lines, load, from, seconds, udp_mbit: 0.0 };
+        let mut cell = Self { name, lines, load, from, seconds, udp_mbit: 0.0, seed: SEED };
         if load == Load::Udp {
             // What all links carry, but for a tenth.
             cell.udp_mbit = 0.9 * cell.mean_mbit(0, seconds);
@@ -190,8 +192,8 @@ impl Cell {
 
     /// Different for different runs.
     pub(super) fn key(&self) -> String {
-        let Self { lines, load, from, seconds, udp_mbit, .. } = self;
-        format!("{lines:?} {load} {from:?} {seconds} {udp_mbit}")
+        let Self { lines, load, from, seconds, udp_mbit, seed, .. } = self;
+        format!("{lines:?} {load} {from:?} {seconds} {udp_mbit} {seed}")
     }
 
     /// Whether each of `words`, which may be several with commas between, is in the name.

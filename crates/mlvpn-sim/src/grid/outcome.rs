@@ -6,7 +6,7 @@ use mlvpn_proto::lanes::LaneStats;
 use mlvpn_proto::time::Instant;
 
 use super::load::{Flows, UDP_SIZE};
-use super::{Cell, Load, SEED};
+use super::{Cell, Load};
 use crate::world::{SessionEndpoint, Tunnel, World, millis, secs};
 
 /// The tunnel's MTU over links of 1500 bytes, and the payload of TCP in it.
@@ -38,7 +38,7 @@ pub struct Outcome {
 /// Runs `cell` over all its links.
 pub(super) fn run(cell: &Cell) -> Outcome {
     let links = cell.lines.iter().map(|line| line.link.clone()).collect();
-    let mut world = Tunnel::v2(links).with(|config| config.mtu = MTU).start_up(SEED);
+    let mut world = Tunnel::v2(links).with(|config| config.mtu = MTU).start_up(cell.seed);
     world.set_inner_mtu(usize::from(MTU));
     world.run_until(Instant::from_secs(1));
     for (index, line) in cell.lines.iter().enumerate() {

@@ -130,6 +130,17 @@ impl UdpFlow {
         longest
     }
 
+    /// When the packets were sent that have not come.
+    #[must_use]
+    pub fn missing(&self) -> Vec<Instant> {
+        let numbers = (0..).zip(&self.copies).filter(|&(_, &copies)| copies == 0);
+        let sent_at = |(number, _): (u64, _)| {
+            let offset = u128::from(number) * u128::from(self.interval_ns) / 1_000;
+            self.start + Duration::from_micros(offset as u64)
+        };
+        numbers.map(sent_at).collect()
+    }
+
     /// How many packets came from `from` to before `to`, also again.
     #[must_use]
     pub fn arrivals_within(&self, from: Instant, to: Instant) -> usize {
@@ -210,5 +221,6 @@ mod tests {
         assert_eq!(report.delay_max, Duration::from_millis(30));
         assert_eq!(report.longest_silence, Duration::from_millis(20));
         assert_eq!(flow.arrivals_within(ms(12), ms(34)), 3);
+        assert_eq!(flow.missing(), [ms(3)]);
     }
 }

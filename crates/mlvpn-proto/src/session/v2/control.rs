@@ -1,6 +1,6 @@
 //! What is sent beside data: challenges, feedback, acknowledgements, probes.
 
-use super::feedback::feedback_rate;
+use super::feedback::Allowed;
 use super::path::{Path, PathState, Route};
 use super::promise::Promise;
 use super::receive::Origin;
@@ -136,8 +136,7 @@ impl Session {
     pub(super) fn report(&mut self, now: Instant) {
         let Some(way) = self.carrier() else { return };
         let Some(carrier) = self.path(way) else { return };
-        let (rate, wait) = (feedback_rate(carrier), carrier.probe_timeout());
-        let overhead = carrier.wire_len(HEADER_LEN + TAG_LEN);
+        let wait = carrier.probe_timeout();
         let mut packet = Packet::default();
         for promise in self.promises.poll(wait, now) {
             packet.promises.push(promise);
@@ -146,24 +145,39 @@ impl Session {
         }
         self.take_acks(&mut packet);
         self.take_skips(&mut packet);
-        self.feedback.refill(rate, now);
-        if self.feedback.credit > 0.0 {
+        if self.may_report(way, now) {
             self.take_reports(&mut packet, now);
         }
         let second = self.second_way(way);
         for body in packet.bodies {
-            let cost = (overhead + body.len()) as f64;
-            self.feedback.sent += 1;
-            let has_credit = self.feedback.credit > cost;
-            if let Some(second) = second.filter(|_| packet.has_reports && has_credit) {
-                self.feedback.credit -= cost;
-                self.push(Control::new(second, body.clone()));
+            self.feedback.turns += 1;
+            if packet.has_reports {
+                self.count_reports(way, body.len());
+                if let Some(second) = second.filter(|second| self.may_report(*second, now)) {
+                    self.count_reports(second, body.len());
+                    self.push(Control::new(second, body.clone()));
+                }
             }
-            self.feedback.credit -= if packet.has_reports { cost } else { 0.0 };
             let promises = std::mem::take(&mut packet.promises);
             let is_eliciting = !promises.is_empty() || packet.has_skips;
             self.push(Control { is_eliciting, promises, ..Control::new(way, body) });
         }
+    }
+
+    /// Whether feedback may go over a path now.
+    fn may_report(&mut self, way: PathId, now: Instant) -> bool {
+        let Some(path) = self.path_mut(way) else { return false };
+        let allowed = Allowed::on(path);
+        path.budget.refill(allowed, now);
+        path.budget.is_left()
+    }
+
+    /// A packet with feedback goes over a path.
+    fn count_reports(&mut self, way: PathId, len: usize) {
+        let Some(path) = self.path_mut(way) else { return };
+        let cost = path.wire_len(HEADER_LEN + TAG_LEN) + len;
+        path.budget.spend(cost);
+        self.feedback.traffic.count(cost);
     }
 
     /// The path that answers and feedback go over: the fastest that is up. When nothing has come on it
@@ -189,7 +203,7 @@ impl Session {
     /// then otherwise, a second path carries a copy.
     fn second_way(&self, way: PathId) -> Option<PathId> {
         let is_unwell = self.paths().any(|path| path.state == PathState::Suspect);
-        let is_turn = self.feedback.sent.is_multiple_of(2);
+        let is_turn = self.feedback.turns.is_multiple_of(2);
         let is_one = self.upload.policy == Policy::Backup;
         let is_spared = |path: &Path| !is_unwell && (is_one || path.terms.is_metered);
         let is_other = |path: &&Path| {
@@ -273,9 +287,10 @@ impl Session {
         let way = self.carrier()?;
         let at_once =
             self.paths().any(|path| !path.acks.is_empty()) || self.upload.recovery.has_skips();
-        let rate = feedback_rate(self.path(way)?);
+        let carrier = self.path(way)?;
+        let refilled_at = carrier.budget.refilled_at(Allowed::on(carrier));
         let reports = self.paths().filter_map(report_timeout).min();
-        let reports = reports.map(|at| at.max(self.feedback.refilled_at(rate)));
+        let reports = reports.map(|at| at.max(refilled_at));
         [at_once.then_some(Instant::ZERO), reports, self.promises.poll_timeout()]
             .into_iter()
             .flatten()

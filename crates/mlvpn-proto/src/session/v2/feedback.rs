@@ -8,6 +8,7 @@ use crate::path::flight::Outcome;
 use crate::path::rate::FeedbackSample;
 use crate::path::receipt::Report;
 use crate::recovery::Parcel;
+use crate::stats::Traffic;
 use crate::time::{Duration, Instant};
 use crate::wire::v2::{Feedback, modular};
 
@@ -16,8 +17,12 @@ use crate::wire::v2::{Feedback, modular};
 const FEEDBACK_SHARE: f64 = 0.02;
 const FEEDBACK_FLOOR: f64 = 2_000.0;
 const FEEDBACK_BURST: f64 = 1_500.0;
-/// What a path is taken to carry while nobody knows, in bytes per second.
-const UNKNOWN_RATE: u64 = 312_500;
+/// What a path is taken to carry at least while nobody knows, in bytes per second. As soon as anything
+/// but feedback loads it, it is known.
+const UNKNOWN_RATE: u64 = 625_000;
+/// For so long feedback may be saved up meanwhile: a transfer that begins needs more of it.
+const SAVED_WHILE_UNKNOWN: Duration = Duration::from_secs(5);
+const SAVED: Duration = Duration::from_millis(50);
 
 impl Session {
     /// Feedback came about a path.
@@ -180,33 +185,51 @@ fn report_of(feedback: &Feedback, largest: PacketNumber, before: &ReportedCounts
     }
 }
 
-/// How much feedback may be sent.
+/// Feedback of all paths that was sent.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct FeedbackSent {
+    /// Packets, copies among them; bytes with all headers.
+    pub(super) traffic: Traffic,
+    /// Packets that could have had a copy.
+    pub(super) turns: u64,
+}
+
+/// How much feedback may be sent over a path.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct FeedbackBudget {
     /// Bytes that may be sent now; below zero when the last packet took more than there was.
-    pub(super) credit: f64,
+    credit: f64,
     at: Instant,
-    /// Packets sent.
-    pub(super) sent: u64,
 }
 
 impl Default for FeedbackBudget {
     fn default() -> Self {
-        Self { credit: FEEDBACK_BURST, at: Instant::ZERO, sent: 0 }
+        Self { credit: FEEDBACK_BURST, at: Instant::ZERO }
     }
 }
 
 impl FeedbackBudget {
-    pub(super) fn refill(&mut self, rate: u64, now: Instant) {
-        let per_sec = (rate as f64 * FEEDBACK_SHARE).max(FEEDBACK_FLOOR);
+    /// Whether anything may be sent.
+    pub(super) fn is_left(&self) -> bool {
+        self.credit > 0.0
+    }
+
+    pub(super) fn refill(&mut self, allowed: Allowed, now: Instant) {
+        let per_sec = allowed.bytes_per_sec();
         let earned = now.saturating_since(self.at).as_secs_f64() * per_sec;
-        self.credit = (self.credit + earned).min(FEEDBACK_BURST.max(per_sec / 20.0));
+        let most = FEEDBACK_BURST.max(per_sec * allowed.saved.as_secs_f64());
+        self.credit = (self.credit + earned).min(most);
         self.at = now;
     }
 
+    /// A packet that takes `len` bytes on the link is sent.
+    pub(super) fn spend(&mut self, len: usize) {
+        self.credit -= len as f64;
+    }
+
     /// When there is credit again.
-    pub(super) fn refilled_at(&self, rate: u64) -> Instant {
-        let per_sec = (rate as f64 * FEEDBACK_SHARE).max(FEEDBACK_FLOOR);
+    pub(super) fn refilled_at(&self, allowed: Allowed) -> Instant {
+        let per_sec = allowed.bytes_per_sec();
         if self.credit > 0.0 {
             return Instant::ZERO;
         }
@@ -215,9 +238,27 @@ impl FeedbackBudget {
     }
 }
 
-/// What feedback may take a share of: what the path can carry, or what it is taken to while nobody
-/// knows.
-pub(super) fn feedback_rate(path: &Path) -> u64 {
-    let known = path.rate.capacity();
-    if path.rate.is_tested() { known } else { known.max(UNKNOWN_RATE) }
+/// How much feedback a path may carry.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Allowed {
+    /// What the path carries, in bytes per second.
+    rate: u64,
+    /// For how long budget may be saved up.
+    saved: Duration,
+}
+
+impl Allowed {
+    /// A share of what the path carries; while nobody knows that, of what has arrived there lately.
+    pub(super) fn on(path: &Path) -> Self {
+        if path.rate.is_tested() {
+            return Self { rate: path.rate.capacity(), saved: SAVED };
+        }
+        let shown = path.rate.delivered_lately().unwrap_or(0);
+        let rate = shown.max(UNKNOWN_RATE).min(path.rate.limit());
+        Self { rate, saved: SAVED_WHILE_UNKNOWN }
+    }
+
+    fn bytes_per_sec(self) -> f64 {
+        (self.rate as f64 * FEEDBACK_SHARE).max(FEEDBACK_FLOOR)
+    }
 }

@@ -35,13 +35,17 @@ const DESERTION: Duration = Duration::from_secs(2);
 pub(super) const ABANDONED: Duration = Duration::from_secs(180);
 
 impl Path {
-    /// The path's packets come over `to`: look into it, unless that was done a moment ago.
+    /// The path's packets come over `to`: look into it, unless that was done a moment ago, or another address
+    /// is being looked into and may still answer.
     pub(super) fn begin_migration(&mut self, to: Route, len: usize, now: Instant) {
         if let Some(migration) = &mut self.migration {
             if migration.to == to {
                 migration.new.on_received(len);
+                return;
             }
-            return;
+            if !migration.is_fruitless(now) {
+                return;
+            }
         }
         let is_soon = |at: Instant| now.saturating_since(at) < MIGRATION_PAUSE;
         if self.last_migration.is_some_and(is_soon) {
@@ -68,9 +72,9 @@ impl Path {
         Some(self.silent_since()? + SILENCE)
     }
 
-    /// When a PING is due: to keep the path known `[P7]`, or since nothing is heard of what was sent
-    /// and nothing follows it, doubling the time that this has lasted. The session is active until
-    /// `active_until`.
+    /// When a PING is due: to keep the path known `[P7]`, behind a repair that nothing else follows, or
+    /// since nothing is heard of what was sent and nothing follows it, doubling the time that this has
+    /// lasted. The session is active until `active_until`.
     fn ping_at(&self, active_until: Option<Instant>) -> Instant {
         let active = self.times.sent + ACTIVE_KEEPALIVE;
         // What is paid for is kept alive no more often than has to be.
@@ -79,7 +83,9 @@ impl Path {
         let keepalive = if is_active { active } else { self.times.sent + IDLE_KEEPALIVE };
         let Some(since) = self.silent_since().filter(|_| self.is_up()) else { return keepalive };
         let lasted = self.times.sent.saturating_since(since);
-        keepalive.min(self.times.sent + self.probe_timeout().max(lasted))
+        let silence = self.times.sent + self.probe_timeout().max(lasted);
+        let repair = self.times.repair_probe_at(self.srtt());
+        keepalive.min(silence).min(repair.unwrap_or(silence))
     }
 
     /// Whether larger datagrams may be tried: on what is paid for, once.
@@ -91,6 +97,9 @@ impl Path {
     fn on_alive(&mut self, now: Instant) {
         self.times.progress = now;
         self.health.is_said_silent = false;
+        if self.flight.is_empty() {
+            self.times.on_repair_followed();
+        }
         if self.state != PathState::Suspect {
             return;
         }
@@ -188,11 +197,16 @@ impl Session {
 
     /// The peer repeated a challenge.
     pub(super) fn on_response(&mut self, id: PathId, route: Route, token: Token, now: Instant) {
+        let role = self.role;
         let Some(path) = self.path_mut(id) else { return };
         if let Some(migration) = &mut path.migration {
             migration.on_response(token, route);
         }
-        let is_answer = route == path.route && path.validation.on_response(token, route.remote);
+        // A server with several addresses may answer from another one. The token proves that it receives
+        // at the one of our configuration (RFC 9000 section 8.2.3), and nothing is sent anywhere else.
+        let is_ours = role == Role::Client && route.link == path.route.link;
+        let is_heard = is_ours || route == path.route;
+        let is_answer = is_heard && path.validation.on_response(token, path.route.remote);
         if is_answer && matches!(path.state, PathState::Joining | PathState::Down) {
             path.on_new_route(now);
             self.bring_up(id, now);
@@ -285,6 +299,7 @@ impl Session {
         if path.take_probe(now) || path.ping_at(active_until) <= now {
             // Counts as sent now: what is blocked is not asked for again and again.
             path.times.sent = now;
+            path.times.on_repair_followed();
             self.push_frame(id, &Frame::Ping);
         }
         let Some(path) = self.path_mut(id).filter(|path| path.is_up()) else { return };

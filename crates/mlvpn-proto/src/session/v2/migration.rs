@@ -9,8 +9,10 @@ use crate::time::{Duration, Instant};
 
 /// A new address that did not answer for this long is forgotten.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(10);
-/// How many probe timeouts the former address has to answer.
-const FORMER_ANSWERS_WITHIN: u32 = 3;
+/// How many probe timeouts either address has to answer, and how long at most: the path must not be given up
+/// meanwhile, though its round trip is not known.
+const ANSWERS_WITHIN: u32 = 3;
+const ANSWERS_WITHIN_AT_MOST: Duration = Duration::from_secs(1);
 
 /// A change of address that is being looked into.
 #[derive(Clone, Debug)]
@@ -44,7 +46,7 @@ impl Migration {
             new: Validation::new(to.remote, now),
             former,
             started: now,
-            patience: probe_timeout * FORMER_ANSWERS_WITHIN,
+            patience: (probe_timeout * ANSWERS_WITHIN).min(ANSWERS_WITHIN_AT_MOST),
         }
     }
 
@@ -55,6 +57,11 @@ impl Migration {
             self.new.on_response(token, route.remote);
         }
         self.former.on_response(token, self.former.address());
+    }
+
+    /// Whether the new address had the time to answer and did not: the peer may have moved on.
+    pub(crate) fn is_fruitless(&self, now: Instant) -> bool {
+        !self.new.is_validated() && now >= self.started + self.patience
     }
 
     pub(crate) fn verdict(&self, now: Instant) -> Verdict {
@@ -110,6 +117,16 @@ mod tests {
         migration.on_response([1; 8], route(2));
         migration.on_response([2; 8], route(2));
         assert_eq!(migration.verdict(Instant::from_secs(1)), Verdict::Stay);
+    }
+
+    #[test]
+    fn a_new_address_that_has_not_answered_in_time_is_in_nobodys_way() {
+        let mut migration = migration();
+        let deadline = Instant::from_millis(150);
+        assert!(!migration.is_fruitless(Instant::from_millis(149)));
+        assert!(migration.is_fruitless(deadline));
+        migration.on_response([2; 8], route(2));
+        assert!(!migration.is_fruitless(deadline));
     }
 
     #[test]

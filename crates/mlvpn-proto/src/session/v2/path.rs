@@ -4,6 +4,7 @@ mod estimates;
 
 use std::net::SocketAddr;
 
+use super::feedback::FeedbackBudget;
 use super::migration::Migration;
 use crate::crypto::replay::ReplayWindow;
 use crate::crypto::v2::PacketCounter;
@@ -82,6 +83,7 @@ pub(crate) struct Path {
     /// Packets to acknowledge.
     pub(crate) acks: Vec<TruncatedNumber>,
     pub(crate) times: Times,
+    pub(super) budget: FeedbackBudget,
     pub(crate) loss: LossShare,
     pub(crate) counters: Counters,
     pub(crate) health: Health,
@@ -113,7 +115,20 @@ pub(crate) struct Times {
     feedback_interval: Duration,
     /// When the latest packet with data that came was sent, on the peer's clock, and when it came.
     pub(crate) data_sent: Option<(SendTime, Instant)>,
+    /// The latest packet that repairs a loss, as long as too little follows it.
+    repair: Option<Repair>,
 }
+
+/// A packet that was sent again, on a path on which perhaps nothing follows it.
+#[derive(Clone, Copy, Debug)]
+struct Repair {
+    at: Instant,
+    /// Packets that elicit feedback and were sent since.
+    followers: u8,
+}
+
+/// So many packets that come prove that one before them is lost `[M1]`.
+const FOLLOWERS: u8 = 3;
 
 /// Packets and bytes.
 #[derive(Clone, Copy, Debug, Default)]
@@ -177,7 +192,9 @@ impl Path {
                 feedback: None,
                 feedback_interval: Duration::ZERO,
                 data_sent: None,
+                repair: None,
             },
+            budget: FeedbackBudget::default(),
             loss: LossShare::default(),
             counters: Counters::default(),
             health: Health::default(),
@@ -329,6 +346,32 @@ impl Path {
 }
 
 impl Times {
+    /// Something that the peer answers is sent.
+    pub(crate) fn on_sent(&mut self, now: Instant) {
+        self.sent = now;
+        if let Some(repair) = &mut self.repair {
+            repair.followers += 1;
+        }
+        self.repair = self.repair.filter(|repair| repair.followers < FOLLOWERS);
+    }
+
+    /// What was sent just now is sent again.
+    pub(crate) fn on_repair_sent(&mut self, now: Instant) {
+        self.repair = Some(Repair { at: now, followers: 0 });
+    }
+
+    /// When a PING is to follow a repair, so that its loss is known as soon as that of a packet among
+    /// others: the repair of a repair must not wait for a probe timeout.
+    pub(crate) fn repair_probe_at(&self, srtt: Duration) -> Option<Instant> {
+        // An eighth more than the time threshold, which is that of the round trip then.
+        self.repair.map(|repair| repair.at + srtt * 5 / 4)
+    }
+
+    /// A PING follows the latest repair, or nothing is on its way any more.
+    pub(crate) fn on_repair_followed(&mut self) {
+        self.repair = None;
+    }
+
     /// Feedback came; `has_news` when it told of an arrival. The longest interval counts, and is
     /// forgotten within some ten reports.
     pub(crate) fn on_feedback(&mut self, has_news: bool, now: Instant) {

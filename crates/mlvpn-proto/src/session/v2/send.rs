@@ -22,7 +22,8 @@ const LEAST_REINJECTED: f64 = 32.0 * 1024.0;
 
 impl Session {
     /// Takes a whole IP packet or frame that fits the tunnel's MTU. It goes over the link that it is
-    /// bound to as long as that has a path that is up; or is given to the paths under a policy of its own.
+    /// bound to as long as that has a path that is up and may be large enough; or is given to the paths under a
+    /// policy of its own.
     pub(crate) fn send(
         &mut self,
         packet: &[u8],
@@ -33,7 +34,8 @@ impl Session {
         self.last_data = Some(now);
         let mut bytes = shared.pool.take();
         bytes.extend_from_slice(packet);
-        let is_bound = |path: &&Path| Some(path.route.link) == bound && path.is_up();
+        let fits = |path: &Path| packet.len() <= path.max_packet() || !path.mtu.is_complete();
+        let is_bound = |path: &&Path| Some(path.route.link) == bound && path.is_up() && fits(path);
         let path = self.paths().find(is_bound).map(|path| path.id);
         self.upload.push(bytes, path, policy, now);
         self.upload.collect_dropped(shared);
@@ -79,7 +81,7 @@ impl Session {
             let is_eliciting = control.is_eliciting && control.to.is_none();
             path.flight.on_sent(number, path.wire_len(len) as u16, is_eliciting, None, now);
             if is_eliciting {
-                path.times.sent = now;
+                path.times.on_sent(now);
             }
             path.counters.sent.count(len);
             if path.terms.max_rate.is_some() {
@@ -139,7 +141,6 @@ impl Session {
         let Self { paths, epochs, upload, .. } = self;
         let Some(path) = paths[slot].as_deref_mut() else { return };
         let Some(epoch) = epochs.current(now) else { return };
-        let has_others = upload.has_choice();
         let view = path.view(false, now);
         let is_first = upload.field.first() == Some(path.id);
         while path.pacer.is_open(now) {
@@ -148,11 +149,13 @@ impl Session {
             let max_packet = path.max_packet();
             let fits = |parcel: &Parcel| {
                 let len = parcel.bytes.len();
-                let may = is_first || parcel.policy != Policy::Backup;
+                let may = is_first || parcel.policy != Policy::Backup || parcel.bound.is_some();
                 may && len <= max_packet && out.accepts(len + DATA_OVERHEAD)
             };
-            let resent = || upload.resend(path.id, has_others, fits, shared);
-            let parcel = match (!only_sparse).then(resent).flatten() {
+            let may_repair = |parcel: &Parcel| (!only_sparse || parcel.is_sparse) && fits(parcel);
+            let lost = upload.take_lost(path.id, may_repair, shared, now);
+            let is_repair = lost.is_some();
+            let parcel = match lost {
                 Some(parcel) => {
                     path.counters.resent.count(parcel.bytes.len());
                     parcel
@@ -176,26 +179,33 @@ impl Session {
                 Ok(Some(done)) => shared.pool.give(done),
                 Err(refused) => return shared.pool.give(refused.bytes),
             }
+            if is_repair {
+                path.times.on_repair_sent(now);
+            }
         }
     }
 
-    /// What is on its way on a path that fell silent is sent again on others, as much as they carry in
-    /// 50 ms; the rest is given up.
+    /// What is on its way on a path that fell silent, or led elsewhere, is sent again on others, as much
+    /// as they carry in 50 ms; the rest is given up. What is bound to a path that is up stays bound.
     pub(super) fn reinject(&mut self, id: PathId, shared: &mut Shared<'_>, now: Instant) {
         let rates = self.paths().filter(|path| path.id != id && path.is_up());
         let rate: f64 = rates.map(|path| path.rate.capacity() as f64).sum();
         let mut budget = (rate * REINJECTED.as_secs_f64()).max(LEAST_REINJECTED);
         let Self { paths, upload, .. } = self;
         let Some(path) = paths[id.slot()].as_deref_mut() else { return };
-        upload.unbind(id, shared, now);
+        let stays_bound = path.is_up();
+        if !stays_bound {
+            upload.unbind(id, shared, now);
+        }
         let rtt = path.srtt() + path.probe_timeout();
         let mut parcels: Vec<_> = path.flight.take_contents().collect();
         parcels.sort_by_key(|parcel| !parcel.is_sparse);
-        for parcel in parcels {
+        for mut parcel in parcels {
             if parcel.is_copy || upload.copies.has_arrived(&parcel) {
                 upload.give_back(parcel, shared);
                 continue;
             }
+            parcel.bound = parcel.bound.filter(|_| stays_bound);
             budget -= parcel.bytes.len() as f64;
             if budget < 0.0 {
                 shared.pool.give(upload.recovery.give_up(parcel));
@@ -303,7 +313,7 @@ fn send_parcel(
     };
     path.flight.on_sent(number, wire_len as u16, true, Some(kept), now);
     path.pacer.on_sent(wire_len, path.rate.rate(), now);
-    path.times.sent = now;
+    path.times.on_sent(now);
     path.counters.sent.count(len);
     Ok(done)
 }
@@ -366,6 +376,7 @@ mod tests {
                 software: String::new(),
                 lane_key: [0; 16],
                 sources: Vec::new(),
+                rekey_packets: u32::MAX,
             };
             let mut session = Session::new(setup, NOW);
             let route = Route { link: LinkIndex(0), remote: ([192, 0, 2, 1], 5080).into() };
@@ -452,6 +463,7 @@ mod tests {
                 first_sent: NOW,
                 tries: 0,
                 is_sparse: false,
+                bound: None,
                 policy: Policy::Bond,
                 is_copy: false,
             };

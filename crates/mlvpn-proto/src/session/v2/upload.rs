@@ -10,7 +10,7 @@ use crate::id::PathId;
 use crate::ip::PacketKind;
 use crate::policy::Policy;
 use crate::queue::{IngressQueue, Popped, QueueCounts, QueueLimits, Verdict};
-use crate::recovery::{Parcel, Recovery};
+use crate::recovery::{Parcel, Recovery, Unbound};
 use crate::scheduler::earliest::{Choice, Earliest, Field, PathView, codel_of_one};
 use crate::stats::Traffic;
 use crate::time::Instant;
@@ -117,8 +117,9 @@ impl Upload {
         queue.push_with(packet, lane, policy, now);
     }
 
-    /// What is bound to a path that is down goes over any other.
+    /// What is bound to a path that is down goes over any other, and so does what it lost.
     pub(super) fn unbind(&mut self, path: PathId, shared: &mut Shared<'_>, now: Instant) {
+        self.recovery.unbind(path);
         let Some(at) = self.bound.iter().position(|(of, _)| *of == path) else { return };
         self.collect_dropped(shared);
         let (_, mut queue) = self.bound.swap_remove(at);
@@ -133,7 +134,7 @@ impl Upload {
     }
 
     /// Whether the scheduler has more than one path to choose from.
-    pub(super) fn has_choice(&self) -> bool {
+    fn has_choice(&self) -> bool {
         self.field.chosen.len() > 1
     }
 
@@ -142,9 +143,33 @@ impl Upload {
         self.field.has(path)
     }
 
-    /// Whether something waits that is bound to a path.
+    /// Whether something waits that is bound to a path, to be sent or to be sent again.
     pub(super) fn has_bound(&self, path: PathId) -> bool {
-        self.bound.iter().any(|(of, queue)| *of == path && !queue.is_empty())
+        let is_lost = self.recovery.has_bound(path);
+        is_lost || self.bound.iter().any(|(of, queue)| *of == path && !queue.is_empty())
+    }
+
+    /// The next packet to send again on a path, of those that `accepts` takes; what has come as a copy need not
+    /// be.
+    pub(super) fn take_lost(
+        &mut self,
+        path: PathId,
+        accepts: impl Fn(&Parcel) -> bool,
+        shared: &mut Shared<'_>,
+        now: Instant,
+    ) -> Option<Parcel> {
+        let unbound = match (self.is_chosen(path), self.has_choice()) {
+            (false, _) => Unbound::Nothing,
+            (true, false) => Unbound::All,
+            (true, true) => Unbound::OfOthers,
+        };
+        loop {
+            let parcel = self.recovery.pop(path, unbound, &accepts, now)?;
+            if !self.copies.has_arrived(&parcel) {
+                return Some(parcel);
+            }
+            self.give_back(parcel, shared);
+        }
     }
 
     /// The next packet for a path, with its place in its lane.
@@ -193,7 +218,7 @@ impl Upload {
                     self.refuse(popped.packet, false, shared);
                 }
                 Some(popped) => {
-                    let parcel = self.number(popped, now);
+                    let parcel = self.number(popped, None, now);
                     self.copy(&parcel, path, shared, now);
                     return Taken::Packet(parcel);
                 }
@@ -249,16 +274,27 @@ impl Upload {
         now: Instant,
     ) -> Option<Parcel> {
         let params = codel_of_one(view);
-        let (_, queue) = self.bound.iter_mut().find(|(of, _)| *of == view.id)?;
-        let fits = |len: usize| len <= view.max_packet && out.accepts(len + DATA_OVERHEAD);
-        let popped = queue.pop(
-            |lane| match fits(lane.head.len()) && (lane.is_sparse || !only_sparse) {
-                true => Verdict::Take(Some(params)),
-                false => Verdict::Pass,
-            },
-            now,
-        )?;
-        Some(self.number(popped, now))
+        let popped = loop {
+            let (_, queue) = self.bound.iter_mut().find(|(of, _)| *of == view.id)?;
+            let is_too_big = |len: usize| len > view.max_packet && !view.may_carry_more;
+            let fits = |len: usize| len <= view.max_packet && out.accepts(len + DATA_OVERHEAD);
+            let popped = queue.pop(
+                |lane| match lane.head.len() {
+                    len if is_too_big(len) => Verdict::Take(None),
+                    len if fits(len) && (lane.is_sparse || !only_sparse) => {
+                        Verdict::Take(Some(params))
+                    }
+                    _ => Verdict::Pass,
+                },
+                now,
+            )?;
+            if !is_too_big(popped.packet.len()) {
+                break popped;
+            }
+            // The path has become smaller: another one may carry it.
+            self.queue.push(popped.packet, popped.lane, now);
+        };
+        Some(self.number(popped, Some(view.id), now))
     }
 
     /// Has a second path carry a copy of what goes over `path`, if that is wanted.
@@ -271,23 +307,6 @@ impl Upload {
         }
     }
 
-    /// The next packet to be sent again on a path, as [`Recovery::pop`]; what has come as a copy need not be.
-    pub(super) fn resend(
-        &mut self,
-        path: PathId,
-        has_others: bool,
-        accepts: impl Fn(&Parcel) -> bool,
-        shared: &mut Shared<'_>,
-    ) -> Option<Parcel> {
-        loop {
-            let parcel = self.recovery.pop(path, has_others, &accepts)?;
-            if !self.copies.has_arrived(&parcel) {
-                return Some(parcel);
-            }
-            self.give_back(parcel, shared);
-        }
-    }
-
     /// The buffer of a parcel that is not needed any more.
     pub(super) fn give_back(&mut self, parcel: Parcel, shared: &mut Shared<'_>) {
         // A copy on its way has none.
@@ -297,7 +316,7 @@ impl Upload {
     }
 
     /// Gives a packet the next number of its lane.
-    fn number(&mut self, popped: Popped, now: Instant) -> Parcel {
+    fn number(&mut self, popped: Popped, bound: Option<PathId>, now: Instant) -> Parcel {
         let Popped { packet, lane, was_sparse, policy } = popped;
         let next = &mut self.next[lane.slot()];
         let seq = *next;
@@ -312,6 +331,7 @@ impl Upload {
             first_sent: now,
             tries: 0,
             is_sparse: was_sparse,
+            bound,
             policy: policy.unwrap_or(self.policy),
             is_copy: false,
         }

@@ -1,0 +1,106 @@
+//! New keys while packets flow.
+
+use std::collections::BTreeSet;
+
+use mlvpn_proto::{Duration, Event, Instant};
+use mlvpn_sim::link::{LinkSpec, WanLink};
+use mlvpn_sim::packet::Side;
+use mlvpn_sim::traffic::FlowId;
+use mlvpn_sim::world::{Attack, SessionEndpoint, Tunnel, World, millis, secs};
+
+type Run = World<SessionEndpoint>;
+
+const SIDES: [Side; 2] = [Side::Client, Side::Server];
+/// How many runs, each of which loses and reorders other packets.
+const SEEDS: u64 = 70;
+
+/// Two lines that lose one packet in 500, and hold one in 50 up so that others overtake it.
+fn tunnel() -> Tunnel {
+    let spec = LinkSpec::new(20.0, 10).with_loss(0.002);
+    Tunnel::v2([spec; 2].map(WanLink::symmetric).to_vec())
+}
+
+fn start(tunnel: &Tunnel, seed: u64) -> Run {
+    let mut world = tunnel.start_up(seed);
+    world.attack(Attack { hold: 0.02, hold_time: millis(15), ..Attack::default() });
+    world
+}
+
+/// The indices under which sealed packets were sent to `side`, of those recorded.
+fn epochs_of(world: &Run, side: Side) -> usize {
+    let sealed = world.network().recordings().iter().filter(|r| r.to == side);
+    let sealed = sealed.filter(|r| r.payload[0] & 0xC0 == 0x80);
+    sealed.map(|r| r.payload[1..5].to_vec()).collect::<BTreeSet<_>>().len()
+}
+
+/// The longest silence of two streams, one in each direction, since `from`, and the packets of both that
+/// were lost.
+fn harm(world: &mut Run, flows: [FlowId; 2], from: Instant) -> (Duration, u64) {
+    let silence = flows.map(|flow| world.udp_flow(flow).longest_silence(from, world.now()));
+    let lost = flows.map(|flow| world.finish_udp(flow).lost());
+    (silence[0].max(silence[1]), lost.iter().sum())
+}
+
+fn is_unbroken(world: &Run) -> bool {
+    SIDES.iter().all(|&side| world.count_events(side, |e| *e == Event::SessionDown) == 0)
+}
+
+#[test]
+fn keys_that_are_two_minutes_old_are_replaced_without_losing_a_packet() {
+    for seed in 0..SEEDS {
+        let mut world = start(&tunnel(), seed);
+        // Nothing else happens until shortly before.
+        world.run_for(secs(115));
+        world.record();
+        let flows = SIDES.map(|side| world.udp(side, 1_000, 1.6));
+        let from = world.now();
+        world.run_for(secs(10));
+        assert_eq!(SIDES.map(|side| epochs_of(&world, side)), [2, 2], "seed {seed}");
+        let (silence, lost) = harm(&mut world, flows, from);
+        assert!(silence < millis(100), "seed {seed}: {silence:?}");
+        assert_eq!(lost, 0, "seed {seed}");
+        assert!(is_unbroken(&world), "seed {seed}");
+        world.oracle().assert_clean();
+    }
+}
+
+#[test]
+fn keys_that_have_sealed_enough_packets_are_replaced_without_losing_one() {
+    for seed in 0..SEEDS {
+        // Some 200 packets per second and direction.
+        let tunnel = tunnel().with_side(Side::Client, |end| end.rekey_packets = 500);
+        let mut world = start(&tunnel, seed);
+        world.record();
+        let flows = SIDES.map(|side| world.udp(side, 1_000, 1.6));
+        let from = world.now();
+        world.run_for(secs(12));
+        let epochs = SIDES.map(|side| epochs_of(&world, side));
+        // 2,400 packets with data each way, and what goes beside them.
+        assert!(epochs.iter().all(|epochs| (6..=11).contains(epochs)), "seed {seed}: {epochs:?}");
+        let (silence, lost) = harm(&mut world, flows, from);
+        assert!(silence < millis(100), "seed {seed}: {silence:?}");
+        assert_eq!(lost, 0, "seed {seed}");
+        assert!(is_unbroken(&world), "seed {seed}");
+        world.oracle().assert_clean();
+    }
+}
+
+#[test]
+fn new_keys_lose_no_packet_on_lines_that_lose_and_reorder() {
+    let mut world = start(&tunnel(), 3);
+    world.record();
+    let flows = SIDES.map(|side| world.udp(side, 1_000, 1.6));
+    world.run_for(secs(118));
+    let rekeys_at = world.now();
+    world.run_for(secs(10));
+    assert_eq!(SIDES.map(|side| epochs_of(&world, side)), [2, 2]);
+    for flow in flows {
+        let silence = world.udp_flow(flow).longest_silence(rekeys_at, world.now());
+        assert!(silence < millis(100), "{silence:?}");
+        assert_eq!(world.finish_udp(flow).lost(), 0);
+    }
+    world.run_for(secs(250));
+    assert_eq!(SIDES.map(|side| epochs_of(&world, side)), [4, 4]);
+    assert!(is_unbroken(&world));
+    world.oracle().assert_clean();
+}
