@@ -21,6 +21,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use clap::{Args, Parser, Subcommand};
 
+use build::Program;
 use machine::Machine;
 use table::Table;
 use tunnel::Carrier;
@@ -64,9 +65,8 @@ struct TunnelOptions {
     /// How long each transfer takes
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
     seconds: u64,
-    /// Measure this program instead of building mlvpn
-    #[arg(long, value_name = "PATH")]
-    mlvpn: Option<PathBuf>,
+    #[command(flatten)]
+    program: Program,
     /// Compare with this program [default: boringtun-cli in PATH, if it is there]
     #[arg(long, value_name = "PATH")]
     boringtun: Option<PathBuf>,
@@ -92,14 +92,7 @@ pub(crate) fn run(root: &Path, arguments: &[&str]) -> Result<()> {
 }
 
 fn run_tunnel(options: &TunnelOptions, root: &Path, arguments: &[&str]) -> Result<()> {
-    let mlvpn = match &options.mlvpn {
-        Some(path) => absolute(path)?,
-        None => build::release(root, "mlvpn")?,
-    };
-    if cfg!(debug_assertions) {
-        // The workload's own work is a part of what is measured.
-        return build::replace_by_release(root, arguments, &mlvpn);
-    }
+    let mlvpn = options.program.find(root, arguments)?;
     let boringtun = match &options.boringtun {
         Some(path) => Some(absolute(path)?),
         None => build::find_in_path("boringtun-cli"),

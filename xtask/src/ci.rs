@@ -5,8 +5,8 @@ use std::path::Path;
 
 use anyhow::bail;
 
-use crate::run::{cargo, has_subcommand, step};
-use crate::tidy;
+use crate::run::{self, cargo, has_subcommand, step};
+use crate::{deb, tidy};
 
 pub(crate) fn run(root: &Path) -> anyhow::Result<()> {
     step(&mut cargo(root, &["fmt", "--all", "--check"]))?;
@@ -17,7 +17,21 @@ pub(crate) fn run(root: &Path) -> anyhow::Result<()> {
     let doc = ["doc", "--workspace", "--no-deps", "--document-private-items", "--locked"];
     step(cargo(root, &doc).env("RUSTDOCFLAGS", "-D warnings"))?;
     licences(root)?;
-    step(&mut cargo(root, &["test", "--workspace", "--locked"]))
+    step(&mut cargo(root, &["test", "--workspace", "--locked"]))?;
+    package(root)
+}
+
+/// The package and the unit; where they can be checked, and in CI in any case.
+fn package(root: &Path) -> anyhow::Result<()> {
+    let is_root = run::is_root();
+    if is_root && run::is_installed("dpkg-deb") && run::is_installed("systemd-analyze") {
+        return deb::run(root, &["check"]);
+    }
+    if env::var_os("CI").is_some() {
+        bail!("checking the package takes root, dpkg-deb and systemd-analyze");
+    }
+    eprintln!("\n== skipped: cargo xtask deb check (takes root, dpkg-deb and systemd-analyze)");
+    Ok(())
 }
 
 /// Licences, banned crates and sources as deny.toml has them. Advisories need a database from

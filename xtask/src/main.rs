@@ -1,9 +1,10 @@
-//! What CI runs, runnable by anyone: `cargo xtask ci`, `cargo xtask tidy`, `cargo xtask fuzz`.
+//! What CI runs, runnable by anyone: `cargo xtask ci`, `cargo xtask tidy`, `cargo xtask deb`.
 #![forbid(unsafe_code)]
 
 #[cfg(target_os = "linux")]
 mod bench;
 mod ci;
+mod deb;
 mod fuzz;
 mod run;
 mod tidy;
@@ -16,6 +17,7 @@ usage: cargo xtask COMMAND
   ci                     format, lints, documentation, tidy, licences, all tests
   tidy                   the rules that no other tool checks
   fuzz [TARGET [SECS]]   fuzzes one target, or all, for SECS (60) each; needs cargo-fuzz
+  deb [check]            makes the Debian package; or checks it, and the unit for systemd, as root
   bench tunnel [OPTION]  throughput beside other tunnels; needs root and Linux; --help tells more
   bench bond [OPTION]    what bonding makes of emulated links; the same
   bench flood [OPTION]   a session beside a flood of handshakes; the same";
@@ -27,6 +29,7 @@ fn main() -> ExitCode {
         ["ci"] => ci::run(&root()),
         ["tidy"] => tidy::run(&root()),
         ["fuzz", ref rest @ ..] if rest.len() <= 2 => fuzz::run(&root(), rest),
+        ["deb", ref rest @ ..] => deb::run(&root(), rest),
         #[cfg(target_os = "linux")]
         ["bench", ref rest @ ..] => bench::run(&root(), rest),
         _ => {

@@ -21,6 +21,18 @@ pub(crate) fn has_subcommand(root: &Path, name: &str) -> bool {
     command.status().is_ok_and(|status| status.success())
 }
 
+/// Whether the program `name` is in one of the folders of `PATH`.
+pub(crate) fn is_installed(name: &str) -> bool {
+    let folders = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&folders).any(|folder| folder.join(name).is_file())
+}
+
+/// Whether this process is root's.
+pub(crate) fn is_root() -> bool {
+    let own = std::fs::metadata("/proc/self");
+    own.is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0)
+}
+
 /// Announces the command and runs it.
 ///
 /// # Errors

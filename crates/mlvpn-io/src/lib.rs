@@ -9,6 +9,7 @@ pub mod netlink;
 pub mod netns;
 pub mod poller;
 pub mod privileges;
+pub mod sandbox;
 pub mod title;
 pub mod tun;
 pub mod udp;

@@ -6,6 +6,7 @@
 mod address;
 mod link;
 mod monitor;
+mod nftables;
 mod prefix;
 mod route;
 mod rule;
@@ -21,8 +22,9 @@ use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 pub use address::Address;
 pub use link::{Link, LinkCounters};
 pub use monitor::Monitor;
+pub use nftables::{TableMonitor, TableNews};
 pub use prefix::{ParsePrefixError, Prefix};
-pub use route::{PROTOCOL_KERNEL, PROTOCOL_STATIC, Route, TABLE_MAIN};
+pub use route::{PROTOCOL_KERNEL, PROTOCOL_STATIC, Route, RouteMetrics, TABLE_MAIN};
 pub use rule::{Rule, RuleAction};
 
 /// An open routing socket.

@@ -99,6 +99,17 @@ pub fn set_no_new_privs() -> io::Result<()> {
     Ok(())
 }
 
+/// Keeps the memory of this process, with the keys in it, from debuggers of the same user and out of core
+/// dumps. A change of user or program undoes it. Linux only; elsewhere nothing happens.
+///
+/// # Errors
+/// None on Linux.
+pub fn hide_memory() -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
+    Ok(())
+}
+
 /// Ends this process (SIGTERM) when the thread that started it ends. To be called again after a
 /// change of user, which clears it. Linux only; elsewhere nothing happens.
 ///
@@ -185,6 +196,17 @@ mod tests {
             assert!(status.lines().any(|line| line == "NoNewPrivs:\t1"));
         });
         set.join().unwrap();
+    }
+
+    #[test]
+    fn hidden_memory_belongs_to_root() {
+        in_child("hidden_memory_belongs_to_root", || {
+            assert!(Uid::effective().is_root(), "this test needs root");
+            drop_to_user("nobody").unwrap();
+            std::thread::spawn(|| hide_memory().unwrap()).join().unwrap();
+            let denied = std::fs::File::open("/proc/self/environ").map(drop);
+            assert_eq!(denied.unwrap_err().kind(), io::ErrorKind::PermissionDenied);
+        });
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 /// Makes ps show `title` in place of the command line, cut to the room that the arguments took. The
 /// program's arguments are overwritten: read them before, with `std::env::args_os`. Without `/proc`
-/// nothing happens.
+/// nothing happens; it is looked at in the first call only.
 pub fn set(title: &str) {
     #[cfg(target_os = "linux")]
     if let Err(error) = linux::overwrite_arguments(title) {
@@ -28,7 +28,7 @@ pub fn set_thread_name(name: &str) {
 #[cfg(target_os = "linux")]
 mod linux {
     use std::io;
-    use std::sync::Mutex;
+    use std::sync::{Mutex, OnceLock};
 
     /// Field numbers of `arg_start` and `arg_end` in /proc/self/stat (proc_pid_stat(5)), from 1.
     const ARG_START: usize = 48;
@@ -36,10 +36,13 @@ mod linux {
 
     /// One writer at a time.
     static WRITING: Mutex<()> = Mutex::new(());
+    /// Where the arguments are, once that was asked. They stay where they are.
+    static AREA: OnceLock<Option<(usize, usize)>> = OnceLock::new();
 
     pub(super) fn overwrite_arguments(title: &str) -> io::Result<()> {
-        let stat = std::fs::read_to_string("/proc/self/stat")?;
-        let (start, end) = argument_area(&stat)
+        let stat = || std::fs::read_to_string("/proc/self/stat").ok();
+        let (start, end) = AREA
+            .get_or_init(|| argument_area(&stat()?))
             .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "no argument area"))?;
         let _guard = WRITING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let content = fill(title, end - start);

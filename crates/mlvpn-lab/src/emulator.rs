@@ -13,6 +13,7 @@
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
@@ -43,8 +44,13 @@ pub struct Emulator {
 struct Shared {
     clock: Clock,
     link: Mutex<Duplex<Vec<u8>>>,
+    /// Who gets a copy of all that enters.
+    copies: Mutex<Option<Copies>>,
     stop: AtomicBool,
 }
+
+/// Where copies of packets go, with where the packets go.
+type Copies = Sender<(Direction, Vec<u8>)>;
 
 /// What the two directions of a link did with the packets that they were given.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -63,7 +69,12 @@ impl Emulator {
     pub fn start(name: &str, client: Tun, server: Tun, link: &WanLink, seed: u64) -> Result<Self> {
         let clock = Clock::new();
         let link = Mutex::new(Duplex::new(link, seed));
-        let shared = Arc::new(Shared { clock, link, stop: AtomicBool::new(false) });
+        let shared = Arc::new(Shared {
+            clock,
+            link,
+            copies: Mutex::new(None),
+            stop: AtomicBool::new(false),
+        });
         let mut poller = Poller::new(clock)?;
         poller.add(&client, CLIENT, Interest::Read)?;
         poller.add(&server, SERVER, Interest::Read)?;
@@ -107,6 +118,11 @@ impl Emulator {
         self.change(|duplex, now| duplex.set_cut(false, now));
     }
 
+    /// Copies each packet that enters from now on, before anything becomes of it.
+    pub fn copy_to(&self, sink: Sender<(Direction, Vec<u8>)>) {
+        *self.shared.copies() = Some(sink);
+    }
+
     /// What happened so far.
     #[must_use]
     pub fn traffic(&self) -> LinkTraffic {
@@ -138,6 +154,10 @@ impl Drop for Emulator {
 impl Shared {
     fn now(&self) -> Instant {
         Instant::from_micros(self.clock.now_us())
+    }
+
+    fn copies(&self) -> MutexGuard<'_, Option<Copies>> {
+        self.copies.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn duplex(&self) -> MutexGuard<'_, Duplex<Vec<u8>>> {
@@ -195,8 +215,15 @@ impl Carrier {
         let Self { shared, ends: [client, server], buffer, spare, .. } = self;
         let mut duplex = shared.duplex();
         let now = shared.now();
-        client.receive(&mut duplex.up, buffer, spare, now);
-        server.receive(&mut duplex.down, buffer, spare, now);
+        let mut copies = shared.copies();
+        let mut copy = |direction, packet: &[u8]| {
+            if copies.as_ref().is_some_and(|sink| sink.send((direction, packet.into())).is_err()) {
+                // Nobody wants them any more.
+                *copies = None;
+            }
+        };
+        client.receive(&mut duplex.up, buffer, spare, now, |packet| copy(Direction::Up, packet));
+        server.receive(&mut duplex.down, buffer, spare, now, |p| copy(Direction::Down, p));
         let up = server.deliver(&mut duplex.up, spare, now);
         let down = client.deliver(&mut duplex.down, spare, now);
         let earliest = if up || down { now.as_micros() + QUANTUM_US } else { 0 };
@@ -212,11 +239,13 @@ impl End {
         buffer: &mut ReadBuf,
         spare: &mut Vec<Vec<u8>>,
         now: Instant,
+        mut copy: impl FnMut(&[u8]),
     ) {
         if !self.is_readable {
             return;
         }
         let mut send = |packet: &[u8]| {
+            copy(packet);
             let mut owned = spare.pop().unwrap_or_default();
             owned.clear();
             owned.extend_from_slice(packet);

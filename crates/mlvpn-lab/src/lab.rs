@@ -13,12 +13,13 @@
 
 mod link;
 mod observer;
+mod routes;
 mod stranger;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use anyhow::{Context, Result, ensure};
-use mlvpn_io::netlink::{Prefix, Route, Rule};
+use mlvpn_io::netlink::Prefix;
 use mlvpn_sim::link::WanLink;
 
 use crate::host::Host;
@@ -31,12 +32,6 @@ pub use stranger::Stranger;
 const SERVER_V4: Ipv4Addr = Ipv4Addr::new(198, 19, 0, 1);
 /// The same in IPv6.
 const SERVER_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 2, 0, 0xffff, 0, 0, 0, 1);
-/// Tables of the client's policy routing: this and the link's number.
-const TABLE_BASE: u32 = 1000;
-/// The rule for the address of link N has this priority and N, before the main table's.
-const ADDRESS_RULE: u32 = 10_000;
-/// The rule for the device of link N has this priority and N.
-const DEVICE_RULE: u32 = 11_000;
 
 /// A client and a server, joined by links. Dropping it, also in a panic, removes everything.
 #[derive(Debug)]
@@ -115,7 +110,7 @@ impl LabBuilder {
             let link = LabLink::create(plan, number, &lab.client, &lab.server, seed)
                 .with_context(|| format!("link {}", plan.name))?;
             lab.links.push(link);
-            lab.add_routes(number).with_context(|| format!("routes of link {}", plan.name))?;
+            lab.add_routes().with_context(|| format!("routes of link {}", plan.name))?;
         }
         Ok(lab)
     }
@@ -171,26 +166,5 @@ impl Lab {
     #[must_use]
     pub fn server_v6(&self) -> IpAddr {
         SERVER_V6.into()
-    }
-
-    /// Routes the client's traffic: what is bound to the link's address or device goes by the link,
-    /// and the first link is the default.
-    fn add_routes(&self, number: u32) -> Result<()> {
-        let link = self.links.last().context("a link was just added")?;
-        let mut netlink = self.client.netlink();
-        let device = netlink.link_by_name(link.name())?.index;
-        let table = TABLE_BASE + number;
-        for (own, gateway) in
-            [(link.client_v4(), link.server_end_v4()), (link.client_v6(), link.server_end_v6())]
-        {
-            let route = Route::to(Prefix::all_of(own)).via(gateway).by_link(device);
-            netlink.add_route(&route.clone().from_source(own).in_table(table))?;
-            netlink.add_route(&route.from_source(own).with_metric(100 + number))?;
-            let rule = Rule::lookup(table, own.is_ipv6(), ADDRESS_RULE + number);
-            netlink.add_rule(&rule.with_source(Prefix::host(own)))?;
-            let rule = Rule::lookup(table, own.is_ipv6(), DEVICE_RULE + number);
-            netlink.add_rule(&rule.with_output(link.name()))?;
-        }
-        Ok(())
     }
 }

@@ -4,6 +4,7 @@
 //! end by themselves, also when a link is cut under them.
 
 mod content;
+mod copier;
 mod delays;
 mod exchange;
 mod flood;
@@ -21,6 +22,7 @@ use mlvpn_io::clock::Clock;
 use socket2::{Domain, Protocol, Socket, Type};
 
 pub use content::Content;
+pub use copier::{Copier, CopierReport};
 pub use delays::Delays;
 pub use exchange::{Exchange, ExchangeReport};
 pub use flood::{Flood, FloodReport, RunningFlood};

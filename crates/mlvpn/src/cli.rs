@@ -15,7 +15,9 @@ use clap_complete::Shell;
 use zeroize::Zeroizing;
 
 use crate::demo::DemoOptions;
+use crate::doctor::DoctorOptions;
 use crate::logging::TOKENS;
+use crate::setup::SetupOptions;
 
 /// Exit status for a command line that makes no sense, as `getopt` programs have it.
 const EXIT_USAGE: u8 = 2;
@@ -31,11 +33,15 @@ given by --user.";
 
 const EXAMPLES: &str = "\
 Examples:
+  mlvpn setup server                      set up a server; it prints the line for the client
+  mlvpn setup client TOKEN                that line: set up the client
   mlvpn check /etc/mlvpn/mlvpn.conf       look for mistakes before starting
   mlvpn -c /etc/mlvpn/mlvpn.conf --user mlvpn --name adsl
                                           run as a service, shown as `adsl` by ps
   mlvpn -c mlvpn.conf --debug -vv         run in a terminal, and see why
+  mlvpn doctor                            what is wrong, and how to mend it
   mlvpn status                            what the links of the running mlvpn do
+  mlvpn top                               the same live, until you press q
   mlvpn link lte down                     do without this link until it is switched `up`
   mlvpn link lte cost 20                  prefer links that are up to 20 ms slower
   mlvpn demo                              see what bonding does, without any set-up
@@ -113,6 +119,12 @@ struct RunOptions {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Set up this host: `mlvpn setup server` there, then `mlvpn setup client TOKEN` here
+    ///
+    /// Writes a configuration with keys, makes the user that the program runs as, and starts the service where
+    /// systemd or OpenRC is. It asks on a terminal, or takes options; --dry-run shows every change and makes none. A
+    /// second run changes nothing, and no file that differs is replaced without --force.
+    Setup(SetupOptions),
     /// Check a configuration file without starting anything
     ///
     /// Prints all errors and warnings with the place in the file and the remedy, then what the
@@ -121,11 +133,22 @@ enum Command {
         /// The configuration file
         file: PathBuf,
     },
+    /// Say what is wrong, link by link, and the command that mends it
+    ///
+    /// Looks at the configuration, the links' devices, routes and rules, the firewall, the kernel, and the running
+    /// program; where none runs, a client tries a handshake over each link. Changes nothing. Exits with 0 if
+    /// there is no fault, else with 1. As root it sees more.
+    Doctor(DoctorOptions),
     /// Show what a running mlvpn does: links, rates, delays, losses, peers
     ///
     /// One screen for people; --json prints everything for programs. It is asked over the socket of
     /// control_unix_path.
     Status(live::StatusOptions),
+    /// Watch a running mlvpn: links, rates, delays and losses, live on a terminal
+    ///
+    /// Keys: arrows select a link, `d`, `u` and `f` switch it down, up, and to be a fallback or not; space pauses, `q`
+    /// ends. Without colours where NO_COLOR is set. It is asked over the socket of control_unix_path.
+    Top(live::TopOptions),
     /// Switch a link of a running mlvpn: `mlvpn link NAME down`
     ///
     /// It lasts until it is switched back or mlvpn is restarted; reading the configuration again leaves it. Who may
@@ -214,7 +237,10 @@ pub fn main() -> ExitCode {
     let done = match (cli.command, cli.run) {
         (Some(Command::Check { file }), _) => return check::run(&file),
         (Some(Command::Status(options)), _) => live::status(&options),
+        (Some(Command::Top(options)), _) => live::top(&options),
         (Some(Command::Link(options)), _) => live::link(&options),
+        (Some(Command::Setup(options)), _) => crate::setup::run(&options),
+        (Some(Command::Doctor(options)), _) => return exit(crate::doctor::run(&options)),
         (Some(Command::Demo(options)), _) => crate::demo::run(&options),
         (Some(Command::Genpass), _) => genpass::run(),
         (Some(Command::Genkey(target)), _) => keys::genkey(&target),
@@ -226,17 +252,19 @@ pub fn main() -> ExitCode {
         (None, Some(options)) => crate::daemon::run(&options.into()),
         (None, None) => return ExitCode::from(EXIT_USAGE),
     };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("mlvpn: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    exit(done.map(|()| ExitCode::SUCCESS))
+}
+
+/// The exit code, after saying what went wrong.
+fn exit(done: anyhow::Result<ExitCode>) -> ExitCode {
+    done.unwrap_or_else(|error| {
+        eprintln!("mlvpn: {error:#}");
+        ExitCode::FAILURE
+    })
 }
 
 /// 256 bits that nobody can guess.
-fn random_bytes() -> anyhow::Result<Zeroizing<[u8; 32]>> {
+pub(crate) fn random_bytes() -> anyhow::Result<Zeroizing<[u8; 32]>> {
     let mut random = Zeroizing::new([0; 32]);
     getrandom::fill(&mut random[..])
         .map_err(|cause| anyhow!("{cause}"))

@@ -204,6 +204,14 @@ pub enum Host {
     Name(String),
 }
 
+/// Why a text is no [`Host`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}: {help}")]
+pub struct ParseHostError {
+    message: String,
+    help: String,
+}
+
 /// One line of `[filters]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FilterRule {
@@ -282,6 +290,14 @@ impl std::fmt::Display for Host {
             Self::Address(address) => address.fmt(f),
             Self::Name(name) => f.write_str(name),
         }
+    }
+}
+
+impl std::str::FromStr for Host {
+    type Err = ParseHostError;
+
+    fn from_str(text: &str) -> Result<Self, ParseHostError> {
+        value::host(text).map_err(|value::Fault { message, help }| ParseHostError { message, help })
     }
 }
 

@@ -6,8 +6,10 @@
 //! | `document` | the answers, as far as they are shown |
 //! | `figure` | numbers for people |
 //! | `screen` | the status on one screen |
+//! | `top` | the status live on a terminal, and keys that switch links |
 
 pub mod document;
 pub mod figure;
 pub mod screen;
 pub mod socket;
+pub mod top;

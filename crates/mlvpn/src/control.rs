@@ -47,7 +47,7 @@ pub struct ControlConfig {
 /// What clients may cost.
 #[derive(Clone, Copy, Debug)]
 pub struct ControlLimits {
-    /// Clients served at once; further ones are refused.
+    /// Clients served at once on the unix socket, and as many on the TCP port; further ones are refused.
     pub clients: usize,
     /// Time for a whole HTTP exchange, or for one command of the line protocol.
     pub patience: Duration,
@@ -140,14 +140,23 @@ impl ControlServer {
             failures.push(failure);
             None
         });
-        let tcp =
-            config.tcp.as_ref().map(|(host, port)| bind_tcp(host, *port, config.token.is_some()));
-        let tcp = tcp.transpose();
-        let tcp = tcp.unwrap_or_else(|failure| {
-            failures.push(failure);
-            None
-        });
-        (Self { unix, tcp, token: config.token.clone(), limits: config.limits }, failures)
+        let token = config.token.clone();
+        let mut server = Self { unix, tcp: None, token, limits: config.limits };
+        if let Some((host, port)) = &config.tcp {
+            failures.extend(server.open_tcp(host, *port).err());
+        }
+        (server, failures)
+    }
+
+    /// Opens the TCP port, in place of the one that is open.
+    ///
+    /// It may block for as long as the host's name takes to resolve.
+    ///
+    /// # Errors
+    /// Why it could not be opened.
+    pub fn open_tcp(&mut self, host: &str, port: u16) -> Result<(), ControlError> {
+        self.tcp = Some(bind_tcp(host, port, self.token.is_some())?);
+        Ok(())
     }
 
     /// The address of the TCP port, when there is one.
@@ -170,8 +179,11 @@ impl ControlServer {
             patience: self.limits.patience,
             seats: Arc::new(Semaphore::new(self.limits.clients)),
         };
+        // Seats of their own: whoever takes all of the port leaves those of the socket to its owner.
+        let seats = Arc::new(Semaphore::new(self.limits.clients));
+        let over_tcp = Shared { seats, ..shared.clone() };
         tokio::select! {
-            never = accept_tcp(tcp, shared.clone()) => match never {},
+            never = accept_tcp(tcp, over_tcp) => match never {},
             never = accept_unix(unix, shared) => match never {},
             () = stop => Ok(()),
         }

@@ -9,6 +9,7 @@
 //! The worker is this program, executed again: nothing of the privileged process's memory is in
 //! it. It finds its end of the socket pair on standard input.
 
+mod capabilities;
 mod data;
 mod ipc;
 mod links;
@@ -18,13 +19,16 @@ mod privileged;
 mod title;
 mod worker;
 
+use std::net::SocketAddr;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, ExitCode, Stdio};
 
+use mlvpn_proto::{EndpointConfig, LinkConfig};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 
 use crate::cli::RunArgs;
+use crate::config::{Config, Link};
 
 /// Set in the environment of a worker.
 const WORKER_VARIABLE: &str = "MLVPN_INTERNAL_WORKER";
@@ -37,6 +41,16 @@ const TITLE_ROOM: usize = 256;
 /// What kept it from starting, or made it end.
 pub fn run(args: &RunArgs) -> anyhow::Result<()> {
     privileged::run(args)
+}
+
+/// The end of the protocol that `config` describes, for a handshake without the rest of the daemon.
+pub(crate) fn endpoint_config(config: &Config) -> EndpointConfig {
+    plan::endpoint_config(config, config.unfragmented_mtu())
+}
+
+/// A link's settings for the protocol; its peer is at `remote`, where that is known.
+pub(crate) fn link_config(link: &Link, remote: Option<SocketAddr>) -> LinkConfig {
+    plan::link_config(link, remote)
 }
 
 /// If this process was started as a worker: does its work and returns the exit code.

@@ -34,7 +34,7 @@ pub mod sysctl;
 
 use std::path::{Path, PathBuf};
 
-use mlvpn_io::netlink::Netlink;
+use mlvpn_io::netlink::{Netlink, TableMonitor};
 use mlvpn_io::netns::NetNs;
 use tracing::{debug, info, warn};
 
@@ -62,11 +62,19 @@ pub struct NetworkError {
     pub answer: String,
     /// What helps.
     pub remedy: String,
+    /// Whether it may come right without anybody's doing, as devices and gateways come and go: no reason
+    /// not to start.
+    pub is_passing: bool,
 }
 
 impl NetworkError {
     fn new(purpose: &str, answer: impl std::fmt::Display, remedy: impl Into<String>) -> Self {
-        Self { purpose: purpose.to_owned(), answer: answer.to_string(), remedy: remedy.into() }
+        let (purpose, answer) = (purpose.to_owned(), answer.to_string());
+        Self { purpose, answer, remedy: remedy.into(), is_passing: false }
+    }
+
+    fn passing(self, is_passing: bool) -> Self {
+        Self { is_passing, ..self }
     }
 }
 
@@ -84,6 +92,8 @@ pub struct Network {
     claim: Claim,
     record: Record,
     netlink: Netlink,
+    /// None where the kernel does not tell of its tables.
+    tables: Option<TableMonitor>,
     setup: Setup,
     is_tunnel_up: bool,
     /// The nftables table that there is; `None` also when that is not known.
@@ -110,10 +120,13 @@ impl Network {
         })?;
         let netlink = Netlink::open()
             .map_err(|error| NetworkError::new(purpose, error, "check the kernel's rtnetlink"))?;
+        let tables = TableMonitor::open(&firewall::table_name(claim.slot));
+        let tables = tables.inspect_err(|error| debug!(%error, "network: tables are not watched"));
         let mut network = Self {
             claim,
             record,
             netlink,
+            tables: tables.ok(),
             setup: Setup { interface: interface.to_owned(), ..Setup::default() },
             is_tunnel_up: false,
             script: None,
@@ -126,6 +139,9 @@ impl Network {
                 "network: a program that was killed left things behind"
             );
             network.adopt(interface);
+        }
+        if network.record.resolver.is_none() {
+            network.resolver.recover(interface);
         }
         // The interface is another one by now, or has been set down since.
         network.record.is_up = false;
@@ -244,15 +260,17 @@ impl Network {
             return Ok(());
         }
         let purpose = format!("filter packets (table inet {})", firewall::table_name(slot));
+        let is_for_links_alone = self.setup.nat.is_none() && !self.setup.has_kill_switch;
         let Some(nft) = command::find("nft") else {
-            return Err(NetworkError::new(
+            let error = NetworkError::new(
                 &purpose,
                 format!(
                     "{} needs the program nft, which is not installed",
                     needs_table(&self.setup)
                 ),
                 "install the package nftables",
-            ));
+            );
+            return Err(error.passing(is_for_links_alone));
         };
         self.record.has_table = true;
         self.save()?;
@@ -261,12 +279,34 @@ impl Network {
         command::run(&nft, &["-f", "-"], &script).map_err(|error| {
             let remedy = "this kernel may lack nftables (CONFIG_NF_TABLES_INET, CONFIG_NFT_MASQ, \
                           CONFIG_NFT_REJECT_INET, CONFIG_NFT_SOCKET): modprobe nf_tables";
-            NetworkError::new(&purpose, error, remedy)
+            NetworkError::new(&purpose, error, remedy).passing(is_for_links_alone)
         })?;
         info!(table = firewall::table_name(slot), is_there = wanted.is_some(), "network: nftables");
         self.record.has_table = wanted.is_some();
         self.script = wanted;
+        // What is heard now is our own doing, unless the table is gone all the same.
+        let news = self.tables.as_mut().and_then(|tables| tables.drain().ok());
+        if news.is_some_and(|news| news.is_there == Some(false)) {
+            self.script = None;
+        }
         Ok(())
+    }
+
+    /// What becomes readable when tables of nftables change.
+    #[must_use]
+    pub fn tables(&self) -> Option<&TableMonitor> {
+        self.tables.as_ref()
+    }
+
+    /// Takes in what has become of tables; `true` when somebody has changed or removed ours, and the
+    /// next [`Self::converge`] is to make it anew.
+    ///
+    /// # Errors
+    /// When nothing will be heard any more.
+    pub fn hear_of_tables(&mut self) -> std::io::Result<bool> {
+        let Some(tables) = &mut self.tables else { return Ok(false) };
+        let is_changed = tables.drain()?.is_touched && self.script.take().is_some();
+        Ok(is_changed)
     }
 
     fn converge_sysctls(&mut self, around: &Surroundings) -> Vec<NetworkError> {
@@ -280,20 +320,32 @@ impl Network {
         self.record.sysctls = kept;
         let mut errors = Vec::new();
         for (key, value) in wanted {
-            match self.sysctls.set(&key, value) {
-                Ok(None) => {}
-                Ok(Some(change)) => {
-                    self.record.sysctls.push(change);
-                    errors.extend(self.save().err());
-                }
-                Err(error) => errors.push(NetworkError::new(
+            if let Err(error) = self.set(&key, value) {
+                errors.push(NetworkError::new(
                     &format!("set {} to {value}", key.replace('/', ".")),
                     error,
                     "in a container, set it where the container is made",
-                )),
+                ));
             }
         }
         errors
+    }
+
+    /// Written down first, so that it can be put back whenever we are killed.
+    fn set(&mut self, key: &str, value: &str) -> std::io::Result<()> {
+        let Some(mut change) = self.sysctls.plan(key, value)? else { return Ok(()) };
+        // That of an interface which was away, or one that somebody has put back.
+        self.record.sysctls.retain(|known| known.key != key);
+        let place = self.record.sysctls.len();
+        self.record.sysctls.push(change.clone());
+        self.write_record()?;
+        let done = self.sysctls.set(&mut change);
+        match done {
+            Ok(()) => self.record.sysctls[place] = change,
+            Err(_) => drop(self.record.sysctls.pop()),
+        }
+        self.write_record()?;
+        done
     }
 
     /// Settings and their values, in the order in which they are to be set.
@@ -315,7 +367,8 @@ impl Network {
                 ["/all/", "/default/", "/lo/", tunnel.as_str()].iter().any(|c| key.contains(c))
             };
             let changed = self.record.sysctls.iter().map(|change| change.key.clone());
-            let changed = changed.filter(|key| key.ends_with("/accept_ra"));
+            let changed =
+                changed.filter(|key| key.ends_with("/accept_ra") && self.sysctls.has(key));
             let mut keys: Vec<_> =
                 self.sysctls.autoconfigured().into_iter().chain(changed).collect();
             keys.retain(|key| !is_common(key));
@@ -333,26 +386,38 @@ impl Network {
         if wanted == present {
             return Ok(());
         }
-        if let Some(applied) = self.record.resolver.take() {
-            self.resolver.undo(&applied);
+        if let Some(applied) = &self.record.resolver {
+            self.resolver.undo(applied);
+            self.record.resolver = None;
         }
         if wanted.is_empty() {
             return self.save();
         }
-        let applied = self.resolver.apply(&self.setup.interface, wanted).map_err(|error| {
+        let plan = self.resolver.plan(&self.setup.interface, wanted);
+        // Written down first, so that it can be undone whenever we are killed.
+        self.record.resolver = Some(plan.clone());
+        let written = self.save();
+        let done = written.and_then(|()| {
             let remedy = "set the name servers by hand, and remove dns from the configuration";
-            NetworkError::new(&format!("set name servers {}", self.resolver.plan()), error, remedy)
-        })?;
-        self.record.resolver = Some(applied);
-        self.save()
+            let purpose = format!("set name servers {}", plan.place());
+            self.resolver.apply(&plan).map_err(|error| NetworkError::new(&purpose, error, remedy))
+        });
+        if done.is_err() {
+            self.record.resolver = None;
+            self.save()?;
+        }
+        done
     }
 
     fn save(&self) -> Result<(), NetworkError> {
-        let written = match self.record.is_empty() {
+        self.write_record().map_err(|error| self.unwritten(&error))
+    }
+
+    fn write_record(&self) -> std::io::Result<()> {
+        match self.record.is_empty() {
             true => self.claim.clear(),
             false => self.claim.write(&self.record),
-        };
-        written.map_err(|error| self.unwritten(&error))
+        }
     }
 
     fn unwritten(&self, error: &std::io::Error) -> NetworkError {

@@ -18,7 +18,7 @@ mod rate;
 
 pub use condition::{Condition, span};
 pub use path::{PathState, PathStatus, RateState};
-pub use peer::{CopyStatus, LaneStatus, PeerStatus, QueueStatus, RecoveryStatus};
+pub use peer::{CopyStatus, FeedbackStatus, LaneStatus, PeerStatus, QueueStatus, RecoveryStatus};
 pub use rate::{Rates, Volume};
 
 /// Everything that the status page tells, at one moment.
@@ -40,6 +40,8 @@ pub struct StatusSnapshot {
     pub uptime: Duration,
     /// The interface of the tunnel.
     pub tuntap: TuntapStatus,
+    /// What keeps the process that carries the data from doing anything else.
+    pub sandbox: SandboxStatus,
     /// Version of the wire protocol that is spoken: 1 or 2; none while no link is up.
     pub protocol_version: Option<u8>,
     /// What went through the tunnel's interface.
@@ -67,6 +69,7 @@ impl StatusSnapshot {
             last_reload_unix: start_time_unix,
             uptime: Duration::ZERO,
             tuntap: TuntapStatus::default(),
+            sandbox: SandboxStatus::default(),
             protocol_version: None,
             session: SessionCounters::default(),
             rates: None,
@@ -110,6 +113,15 @@ impl Mode {
             Self::Server => "server",
         }
     }
+}
+
+/// What the process that carries the data is confined by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SandboxStatus {
+    /// The version of landlock's interface; none: the kernel has no landlock.
+    pub landlock_abi: Option<u8>,
+    /// Whether system calls are filtered.
+    pub has_seccomp: bool,
 }
 
 /// The tunnel's interface.

@@ -6,7 +6,7 @@ mod table;
 pub(super) mod trace;
 pub(super) mod tunnel;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
@@ -14,9 +14,9 @@ use clap::Args;
 use clap::builder::PossibleValuesParser;
 use mlvpn_lab::{Interrupt, Lab};
 
+use super::build::Program;
 use super::machine::Machine;
 use super::measure::other_load;
-use super::{absolute, build};
 use measure::{Bench, DIRECTIONS};
 use scenario::{SCENARIOS, Scenario};
 use table::{Measurement, Table, noun};
@@ -35,9 +35,8 @@ pub(super) struct Options {
     /// Congestion control of the hosts inside the tunnel
     #[arg(long, default_value = "cubic", value_parser = ["cubic", "bbr"])]
     congestion: String,
-    /// Measure this program instead of building mlvpn
-    #[arg(long, value_name = "PATH")]
-    mlvpn: Option<PathBuf>,
+    #[command(flatten)]
+    program: Program,
 }
 
 /// Measures and prints. A scenario that fails leaves the others alone.
@@ -45,14 +44,7 @@ pub(super) struct Options {
 /// # Errors
 /// When something cannot be built or set up, a scenario failed, or a signal said to stop.
 pub(super) fn run(options: &Options, root: &Path, arguments: &[&str]) -> Result<()> {
-    let mlvpn = match &options.mlvpn {
-        Some(path) => absolute(path)?,
-        None => build::release(root, "mlvpn")?,
-    };
-    if cfg!(debug_assertions) {
-        // The emulated links and the workload run in this process.
-        return build::replace_by_release(root, arguments, &mlvpn);
-    }
+    let mlvpn = options.program.find(root, arguments)?;
     let chosen = options.chosen();
     let mut table = Table {
         machine: Machine::describe(root, &mlvpn, None)?,

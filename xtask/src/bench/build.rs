@@ -5,6 +5,33 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
+use clap::Args;
+
+/// Which mlvpn is measured.
+#[derive(Debug, Args)]
+pub(super) struct Program {
+    /// Measure this program instead of building mlvpn
+    #[arg(long, value_name = "PATH")]
+    mlvpn: Option<PathBuf>,
+}
+
+impl Program {
+    /// Its path. A debug build of this process is replaced by a release build, for the emulated links, the
+    /// workload and its counting are a part of what is measured.
+    ///
+    /// # Errors
+    /// When something cannot be built, or there is no such program.
+    pub(super) fn find(&self, root: &Path, arguments: &[&str]) -> Result<PathBuf> {
+        let mlvpn = match &self.mlvpn {
+            Some(path) => super::absolute(path)?,
+            None => release(root, "mlvpn")?,
+        };
+        if cfg!(debug_assertions) {
+            replace_by_release(root, arguments, &mlvpn)?;
+        }
+        Ok(mlvpn)
+    }
+}
 
 /// Builds a package of the workspace at `root` with the release profile and returns its program.
 ///
@@ -33,7 +60,7 @@ pub(super) fn release(root: &Path, package: &str) -> Result<PathBuf> {
 ///
 /// # Errors
 /// When it cannot be built or executed; otherwise it does not return.
-pub(super) fn replace_by_release(root: &Path, arguments: &[&str], mlvpn: &Path) -> Result<()> {
+fn replace_by_release(root: &Path, arguments: &[&str], mlvpn: &Path) -> Result<()> {
     let mut command = Command::new(release(root, "xtask")?);
     command.arg("bench").args(arguments);
     if !arguments.iter().any(|argument| argument.starts_with("--mlvpn")) {

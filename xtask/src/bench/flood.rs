@@ -3,7 +3,7 @@
 mod measure;
 mod table;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -12,8 +12,8 @@ use mlvpn_lab::workload::Forger;
 use mlvpn_lab::{Interrupt, Lab};
 
 use super::bond::tunnel::PASSWORD;
+use super::build::Program;
 use super::machine::Machine;
-use super::{absolute, build};
 use measure::{Bench, KINDS};
 use table::Table;
 
@@ -32,9 +32,8 @@ pub(super) struct Options {
     /// Datagrams per second
     #[arg(long, default_value_t = 50_000, value_parser = clap::value_parser!(u64).range(1..1_000_000))]
     rate: u64,
-    /// Measure this program instead of building mlvpn
-    #[arg(long, value_name = "PATH")]
-    mlvpn: Option<PathBuf>,
+    #[command(flatten)]
+    program: Program,
 }
 
 /// Measures and prints.
@@ -42,14 +41,7 @@ pub(super) struct Options {
 /// # Errors
 /// When something cannot be built, set up or measured, or a signal said to stop.
 pub(super) fn run(options: &Options, root: &Path, arguments: &[&str]) -> Result<()> {
-    let mlvpn = match &options.mlvpn {
-        Some(path) => absolute(path)?,
-        None => build::release(root, "mlvpn")?,
-    };
-    if cfg!(debug_assertions) {
-        // The flood and the workload run in this process.
-        return build::replace_by_release(root, arguments, &mlvpn);
-    }
+    let mlvpn = options.program.find(root, arguments)?;
     let interrupt = Interrupt::watch()?;
     let lab = Lab::builder().direct_link(LINK).build()?;
     let stranger = lab.stranger()?;

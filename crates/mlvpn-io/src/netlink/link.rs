@@ -19,6 +19,13 @@ pub struct Link {
     pub name: String,
     /// Whether it is administratively up.
     pub is_up: bool,
+    /// Whether something is at the other end of its cable, as far as the device knows.
+    pub has_carrier: bool,
+    /// What kind of virtual interface it is, as `ip link` calls it: `bridge`, `tun`, `veth`; none when the
+    /// driver of a device made it.
+    pub kind: Option<String>,
+    /// The number of the interface that it is a member of: a bridge, a bond, a VRF.
+    pub controller: Option<u32>,
     /// The largest IP packet, in bytes.
     pub mtu: u32,
     /// Packets that its queue holds.
@@ -187,6 +194,9 @@ impl Link {
             index: message.header.index,
             name: String::new(),
             is_up: message.header.flags.contains(LinkFlags::Up),
+            has_carrier: message.header.flags.contains(LinkFlags::LowerUp),
+            kind: None,
+            controller: None,
             mtu: 0,
             tx_queue_len: 0,
             counters: LinkCounters::default(),
@@ -195,6 +205,13 @@ impl Link {
             match attribute {
                 LinkAttribute::IfName(name) => link.name.clone_from(name),
                 LinkAttribute::Mtu(mtu) => link.mtu = *mtu,
+                LinkAttribute::Controller(index) => link.controller = Some(*index),
+                LinkAttribute::LinkInfo(infos) => {
+                    link.kind = infos.iter().find_map(|info| match info {
+                        LinkInfo::Kind(kind) => Some(kind.to_string()),
+                        _ => None,
+                    });
+                }
                 LinkAttribute::TxQueueLen(packets) => link.tx_queue_len = *packets,
                 LinkAttribute::Stats64(stats) => {
                     link.counters = LinkCounters {

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use netlink_packet_route::route::{
-    RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteNextHop,
+    RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteMetric, RouteNextHop,
     RouteNextHopFlags, RouteProtocol, RouteScope, RouteType, RouteVia,
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
@@ -39,6 +39,23 @@ pub struct Route {
     pub is_onlink: bool,
     /// Who made it: RTPROT_STATIC, RTPROT_KERNEL, or the number of a program.
     pub protocol: u8,
+    /// What else connections by this route are told.
+    pub metrics: RouteMetrics,
+}
+
+/// The MTU, the segment size, the hop limit and the like of a route (RTAX_), to be handed on as they are.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RouteMetrics(Vec<RouteMetric>);
+
+impl RouteMetrics {
+    /// None at all.
+    pub const NONE: Self = Self(Vec::new());
+
+    /// The largest IP packet by this route, in bytes, and nothing else.
+    #[must_use]
+    pub fn mtu(bytes: u32) -> Self {
+        Self(vec![RouteMetric::Mtu(bytes)])
+    }
 }
 
 impl Route {
@@ -54,6 +71,7 @@ impl Route {
             metric: None,
             is_onlink: false,
             protocol: PROTOCOL_STATIC,
+            metrics: RouteMetrics::NONE,
         }
     }
 
@@ -99,6 +117,13 @@ impl Route {
         self
     }
 
+    /// The same route with metrics.
+    #[must_use]
+    pub fn with_metrics(mut self, metrics: RouteMetrics) -> Self {
+        self.metrics = metrics;
+        self
+    }
+
     fn to_message(&self) -> RouteMessage {
         let mut message = RouteMessage::default();
         message.header.address_family = self.destination.family();
@@ -129,6 +154,9 @@ impl Route {
         attributes.extend(self.source.map(|ip| RouteAttribute::PrefSource(ip.into())));
         attributes.extend(self.link.map(RouteAttribute::Oif));
         attributes.extend(self.metric.map(RouteAttribute::Priority));
+        if self.metrics != RouteMetrics::NONE {
+            attributes.push(RouteAttribute::Metrics(self.metrics.0.clone()));
+        }
         message
     }
 
@@ -178,6 +206,7 @@ impl Route {
                 RouteAttribute::PrefSource(address) => route.source = ip(address),
                 RouteAttribute::Table(table) => route.table = *table,
                 RouteAttribute::Priority(metric) => route.metric = Some(*metric),
+                RouteAttribute::Metrics(metrics) => route.metrics = RouteMetrics(metrics.clone()),
                 _ => {}
             }
         }

@@ -26,6 +26,11 @@ fn links_are_created_changed_moved_and_deleted() {
     left.set_link_tx_queue_len(index, 77).unwrap();
     let link = left.link_by_name("left").unwrap();
     assert_eq!((link.mtu, link.tx_queue_len, link.is_up), (1400, 77, true));
+    assert_eq!(
+        (link.kind.as_deref(), link.controller, link.has_carrier),
+        (Some("veth"), None, true)
+    );
+    assert_eq!(left.link_by_name("lo").unwrap().kind, None);
 
     left.create_veth("a", "b", None).unwrap();
     let moved = left.link_by_name("b").unwrap();
@@ -35,6 +40,7 @@ fn links_are_created_changed_moved_and_deleted() {
 
     left.set_link_up(index, false).unwrap();
     assert!(!left.link_by_name("left").unwrap().is_up);
+    assert!(!right.link_by_name("right").unwrap().has_carrier, "nobody at the other end");
     left.delete_link(index).unwrap();
     assert!(left.link_by_name("left").is_err());
     assert!(right.link_by_name("right").is_err(), "its peer goes with it");
@@ -170,4 +176,50 @@ fn a_monitor_tells_of_changes_and_of_nothing_else() {
     assert!(monitor.drain().unwrap());
     left.routes().unwrap();
     assert!(!monitor.drain().unwrap());
+}
+
+#[test]
+fn routes_keep_their_metrics() {
+    let (here, mut left, index, _there, _right, _) = pair();
+    for (own, to) in [("192.0.2.1/24", "198.51.100.0/24"), ("2001:db8::1/64", "2001:db8:9::/64")] {
+        left.add_address(index, prefix(own)).unwrap();
+        let mut ip = here.command("ip");
+        ip.args(["route", "add", to, "dev", "left", "metric", "7"]);
+        ip.args(["mtu", "1400", "advmss", "1300", "initcwnd", "20"]);
+        assert!(ip.status().unwrap().success());
+        let routes = left.routes().unwrap();
+        let route = routes.iter().find(|route| route.destination == prefix(to)).unwrap();
+        assert_ne!(route.metrics, RouteMetrics::NONE);
+        let copy = route.clone().in_table(77);
+        left.add_route(&copy).unwrap();
+        assert!(left.routes().unwrap().contains(&copy), "{:?}", left.routes());
+        let other = copy.clone().with_metrics(RouteMetrics::mtu(1_300));
+        left.replace_route(&other).unwrap();
+        let routes = left.routes().unwrap();
+        assert!(routes.contains(&other) && !routes.contains(&copy), "{routes:?}");
+    }
+}
+
+#[test]
+fn a_monitor_of_a_table_hears_what_is_done_to_that_table() {
+    let here = NetNs::new().unwrap();
+    let nft = |script: &str| {
+        assert!(here.command("nft").arg(script).status().unwrap().success(), "{script}");
+    };
+    let mut monitor = here.run(|| TableMonitor::open("ours")).unwrap().unwrap();
+    let mut heard = move || {
+        let news = monitor.drain().unwrap();
+        (news.is_touched, news.is_there)
+    };
+    nft("table inet other { chain c { counter accept; }; }");
+    assert_eq!(heard(), (false, None));
+    nft("table inet ours { chain c { counter accept; }; chain d { }; }");
+    assert_eq!(heard(), (true, Some(true)));
+    nft("flush chain inet ours c");
+    assert_eq!(heard(), (true, None));
+    nft("delete table inet ours; table inet ours { }");
+    assert_eq!(heard(), (true, Some(true)), "replaced");
+    nft("flush ruleset");
+    assert_eq!(heard(), (true, Some(false)));
+    assert_eq!(heard(), (false, None));
 }

@@ -1,6 +1,7 @@
 //! A link of a lab, with its two ends.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::mpsc::Sender;
 
 use anyhow::{Context, Result, bail, ensure};
 use mlvpn_io::netlink::Prefix;
@@ -65,6 +66,11 @@ impl LabLink {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Its number, from 1.
+    pub(crate) fn number(&self) -> u8 {
+        self.number
     }
 
     /// The client's IPv4 address on this link.
@@ -163,6 +169,16 @@ impl LabLink {
                 Ok((counters.rx_bytes, counters.tx_bytes))
             }
         }
+    }
+
+    /// Has each IP packet that enters the link copied to `sink`, with where it goes; the link does not
+    /// wait for it. One at a time; the former one gets nothing more.
+    ///
+    /// # Errors
+    /// When it is a cable.
+    pub fn copy_to(&self, sink: Sender<(Direction, Vec<u8>)>) -> Result<()> {
+        self.emulator()?.copy_to(sink);
+        Ok(())
     }
 
     fn emulator(&self) -> Result<&Emulator> {

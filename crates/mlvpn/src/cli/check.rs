@@ -1,5 +1,7 @@
 //! `mlvpn check FILE`.
 
+mod network;
+
 use std::io::IsTerminal;
 use std::path::Path;
 use std::process::ExitCode;
@@ -38,6 +40,9 @@ fn warn_of_start(config: &Config) {
     let command = config.general.status_command.as_deref().map(StatusCommand::new);
     if let Some(Err(error)) = command {
         eprintln!("mlvpn: on this machine mlvpn would not start: {error}");
+    }
+    if let Some(program) = network::missing_program(config) {
+        eprintln!("mlvpn: on this machine mlvpn would not start: {program}");
     }
 }
 
@@ -80,6 +85,9 @@ fn summary(config: &Config) -> String {
     }
     for link in &config.links {
         out.push_str(&format!("  link     {}\n", line(link, config)));
+    }
+    for (what, text) in network::lines(config) {
+        out.push_str(&format!("  {what:<8} {text}\n"));
     }
     for rule in &config.filters {
         let name = match &rule.treatment {
@@ -253,6 +261,8 @@ mod tests {
           link     a: any address to 192.0.2.1 port 5080, sends 24.0 Mbit/s; with version 1: 75 % of the traffic, down after 60 s
           link     b: any address to vpn.example port 5081, through wwan0, sends 8.0 Mbit/s; with version 1: 25 % of the traffic, down after 60 s
           link     c: any address to 192.0.2.1 port 5082, sends 1.0 Mbit/s, only while no other link is usable; with version 1: down after 60 s
+          network  set up by mlvpn: mlvpn0 without an address
+          uplinks  a, c leave by the same route; name the device of each with binddev
           filter   a: udp port 5060
         ");
     }
@@ -276,6 +286,7 @@ mod tests {
           data     encrypted
           order    restored, holding back at most 64 packets
           link     a: any address to 2001:db8::1 port 5080, 1/1 of the traffic, down after 5 s, up to 9 % loss
+          network  set up by mlvpn: mlvpn0 without an address
           filter   redundant: udp port 5060
         ");
         insta::assert_snapshot!(with(2), @r"
@@ -286,6 +297,7 @@ mod tests {
           order    restored, waiting as long as the links differ
           policy   backup
           link     a: any address to 2001:db8::1 port 5080, at most 10.0 Mbit/s each way, costs 20 ms, metered: only what the others have no room for
+          network  set up by mlvpn: mlvpn0 without an address
           filter   redundant: udp port 5060
         ");
     }
@@ -310,6 +322,8 @@ mod tests {
           own key  hSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo=
           peer     bob: 3p7bfXt9wbTTW2HC7OQ1Nz+DQ8hbeGdNrfx+FG+IK08=, with a pre-shared key, has 10.0.0.2/32 192.168.7.0/24 fd00::/64
           link     a: listens on any address port 5080
+          network  set up by mlvpn: mlvpn0 without an address
+          routes   into the tunnel while it is up: 10.0.0.2/32, 192.168.7.0/24, fd00::/64
         ");
     }
 }

@@ -1,8 +1,7 @@
 //! `mlvpn genkey`, `mlvpn pubkey` and `mlvpn genpsk`: keys as WireGuard's tools write and read them.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Read, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::fs;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
@@ -11,6 +10,7 @@ use mlvpn_proto::crypto::keypair::{PresharedKey, PrivateKey};
 use zeroize::Zeroizing;
 
 use super::random_bytes;
+use crate::private_file;
 
 /// Most bytes that are read where a key is expected.
 const MAX_INPUT: u64 = 1024;
@@ -74,7 +74,9 @@ impl Target {
             println!("{key}");
             return Ok(false);
         };
-        let result = if self.force { replace(path, key) } else { create(path, key) };
+        let line = Zeroizing::new(format!("{key}\n"));
+        let write = if self.force { private_file::replace } else { private_file::create };
+        let result = write(path, line.as_bytes(), private_file::OWNER_ONLY);
         match result {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 bail!("{} exists, and is left as it is; --force replaces it", path.display())
@@ -83,32 +85,4 @@ impl Target {
         }
         Ok(true)
     }
-}
-
-/// Writes a file that was not there, and that nobody but its owner may read at any time.
-fn create(path: &Path, key: &str) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    let line = Zeroizing::new(format!("{key}\n"));
-    let written = file.write_all(line.as_bytes()).and_then(|()| file.sync_all());
-    if written.is_err() {
-        let _ = fs::remove_file(path);
-    }
-    written
-}
-
-/// The former file stays until the new one is complete: its owner, its mode and who has it open do
-/// not matter to the new key.
-fn replace(path: &Path, key: &str) -> io::Result<()> {
-    if path.is_dir() {
-        return Err(io::ErrorKind::IsADirectory.into());
-    }
-    let mut name = path.as_os_str().to_owned();
-    name.push(format!(".{}.new", std::process::id()));
-    let beside = PathBuf::from(name);
-    create(&beside, key)?;
-    let renamed = fs::rename(&beside, path);
-    if renamed.is_err() {
-        let _ = fs::remove_file(&beside);
-    }
-    renamed
 }

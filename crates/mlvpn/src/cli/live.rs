@@ -1,11 +1,10 @@
-//! `mlvpn status` and `mlvpn link`: a program that runs, looked at and switched.
+//! `mlvpn status`, `mlvpn top` and `mlvpn link`: a program that runs, looked at and switched.
 
 use std::io::IsTerminal as _;
 use std::time::Duration;
 
-use anyhow::bail;
+use anyhow::Context as _;
 use clap::{Args, Subcommand};
-use serde::Deserialize;
 
 use crate::console::document::Status;
 use crate::console::screen::{self, Colour};
@@ -21,6 +20,12 @@ pub(super) struct StatusOptions {
     /// docs/status.md lists the fields.
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct TopOptions {
+    #[command(flatten)]
+    target: Target,
 }
 
 #[derive(Debug, Args)]
@@ -76,13 +81,6 @@ fn colour() -> Colour {
     if std::io::stdout().is_terminal() && !is_unwanted { Colour::On } else { Colour::Off }
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Answer {
-    Done(String),
-    Error(String),
-}
-
 /// Switches a link of a running program.
 pub(super) fn link(options: &LinkOptions) -> anyhow::Result<()> {
     let switch = match options.change {
@@ -92,9 +90,12 @@ pub(super) fn link(options: &LinkOptions) -> anyhow::Result<()> {
         LinkChange::Cost { millis } => LinkSwitch::Cost(Duration::from_millis(millis)),
     };
     let name = &options.name;
-    let command = format!("link {} {name}", switch.as_word());
-    match options.target.find()?.ask_for(&command)? {
-        Answer::Done(text) => super::pages::print(format!("{name}: {text}\n").as_bytes()),
-        Answer::Error(text) => bail!("{name}: {text}"),
-    }
+    let done = options.target.find()?.switch_link(name, switch);
+    let text = done.with_context(|| name.clone())?;
+    super::pages::print(format!("{name}: {text}\n").as_bytes())
+}
+
+/// Shows a running program until its user has seen enough.
+pub(super) fn top(options: &TopOptions) -> anyhow::Result<()> {
+    crate::console::top::run(options.target.find()?, colour())
 }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-use super::Config;
+use super::{Config, Mode};
 
 /// The keys that have the program set up the host's network; see `docs/config.md`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -23,13 +23,14 @@ pub struct HostNetwork {
 }
 
 impl Config {
-    /// What is reached through the tunnel: `ip4_routes`, `ip6_routes`, and everything in the families
-    /// that the interface has an address of if it takes the default route. Sorted, none twice.
+    /// What is reached through the tunnel: `ip4_routes`, `ip6_routes`, what is behind the peers of a
+    /// server, and everything in the families that the interface has an address of if it takes the
+    /// default route. Sorted, none twice.
     pub fn tunnel_routes(&self) -> Vec<IpNet> {
         let addresses = &self.general.addresses;
         let ip4 = addresses.ip4_routes.iter().map(|net| IpNet::V4(net.trunc()));
         let ip6 = addresses.ip6_routes.iter().map(|net| IpNet::V6(net.trunc()));
-        let mut routes: Vec<_> = ip4.chain(ip6).collect();
+        let mut routes: Vec<_> = ip4.chain(ip6).chain(self.peers_networks()).collect();
         if self.general.network.takes_default_route {
             routes.extend(addresses.ip4.map(|_| IpNet::V4(Ipv4Net::default())));
             routes.extend(addresses.ip6.map(|_| IpNet::V6(Ipv6Net::default())));
@@ -37,6 +38,21 @@ impl Config {
         routes.sort();
         routes.dedup();
         routes
+    }
+
+    /// What is behind the peers of a server, but for what the interface's own networks lead to. That a
+    /// peer may send from anywhere does not make it the way to everywhere.
+    fn peers_networks(&self) -> impl Iterator<Item = IpNet> {
+        let own4 = self.general.addresses.ip4.map(|net| IpNet::V4(net.trunc()));
+        let own6 = self.general.addresses.ip6.map(|net| IpNet::V6(net.trunc()));
+        let is_connected =
+            move |net: &IpNet| [own4, own6].iter().flatten().any(|own| own.contains(net));
+        let peers = self.peers.iter().filter(|_| self.general.mode == Mode::Server);
+        let networks = peers.flat_map(|peer| {
+            let ip4 = peer.ip4.iter().map(|net| IpNet::V4(net.trunc()));
+            ip4.chain(peer.ip6.iter().map(|net| IpNet::V6(net.trunc())))
+        });
+        networks.filter(move |net| net.prefix_len() > 0 && !is_connected(net))
     }
 
     /// Who is behind the tunnel, as far as the configuration knows: the interface's own networks, its
@@ -77,6 +93,19 @@ mod tests {
         assert_eq!(routes("default_route = yes"), "0.0.0.0/0 10.0.0.0/8 192.168.7.0/24");
         let both = routes("default_route = yes\nip6 = fd00::1/64");
         assert_eq!(both, "0.0.0.0/0 10.0.0.0/8 192.168.7.0/24 ::/0");
+    }
+
+    #[test]
+    fn what_is_behind_the_peers_of_a_server_is_reached_through_the_tunnel() {
+        let secret = "dwdtCnMYpX08FsFyUbJmRd9ML4frwJkqsXf7pR25LCo=";
+        let text = "[general]\nmode = server\nprivate_key_file = k\nip4 = 10.9.0.1/24\nip6 = fd00::1/64\n\
+             [a]\nbindport = 1\n\
+             [peer b]\npublic_key = 3p7bfXt9wbTTW2HC7OQ1Nz+DQ8hbeGdNrfx+FG+IK08=\n\
+             ip4 = 10.9.0.2 192.168.7.0/24 default\nip6 = fd00::2 fd07::/64\n";
+        let mut keys = config::KeyFiles::from_bytes(format!("{secret} k\n").as_bytes()).unwrap();
+        let config = config::parse_with_keys("t", text.as_bytes(), &mut keys).unwrap().config;
+        let routes: Vec<_> = config.tunnel_routes().iter().map(ToString::to_string).collect();
+        assert_eq!(routes, ["192.168.7.0/24", "fd07::/64"]);
     }
 
     #[test]

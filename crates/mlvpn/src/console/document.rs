@@ -2,8 +2,11 @@
 //! is missing, not wrong.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use serde::Deserialize;
+
+use crate::status::Condition;
 
 /// The answer to `status`.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -71,7 +74,11 @@ pub struct Link {
     pub loss_ratio: Option<f64>,
     pub rate: Option<Rate>,
     pub received_peak: Option<u64>,
+    pub remote_address: Option<SocketAddr>,
     pub path: Option<Path>,
+    pub fallback_only: bool,
+    pub disabled: bool,
+    pub status: String,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -124,6 +131,25 @@ pub struct Event {
 }
 
 impl Link {
+    /// Whether it carries nothing and measures nothing: switched off, without a socket or without an answer.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        let idle = [Condition::Off, Condition::Down, Condition::Waiting];
+        idle.iter().any(|condition| condition.as_str() == self.condition)
+    }
+
+    /// What goes over it in both directions, in bytes per second.
+    #[must_use]
+    pub fn moved(&self) -> u64 {
+        self.rate.map_or(0, |rate| rate.sent.saturating_add(rate.received))
+    }
+
+    /// Its share of what goes over all links, of which `total` bytes go in a second; none while nothing does.
+    #[must_use]
+    pub fn share(&self, total: u64) -> Option<f64> {
+        (total > 0 && self.rate.is_some()).then(|| self.moved() as f64 / total as f64)
+    }
+
     /// What it can carry to the peer, in bytes per second: found out with version 2, else as configured.
     #[must_use]
     pub fn capacity_sent(&self) -> Option<u64> {

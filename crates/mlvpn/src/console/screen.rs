@@ -77,7 +77,7 @@ fn peers(out: &mut String, status: &Status) {
     }
 }
 
-fn peer_line(peer: &Peer) -> String {
+pub(super) fn peer_line(peer: &Peer) -> String {
     let key = peer.public_key.as_deref();
     let who = peer.name.as_deref().or(key).unwrap_or("with the password");
     let software = peer.software.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
@@ -87,7 +87,7 @@ fn peer_line(peer: &Peer) -> String {
 }
 
 /// Seconds as a time span; nothing for what is none.
-fn age(seconds: f64) -> String {
+pub(super) fn age(seconds: f64) -> String {
     span(Duration::try_from_secs_f64(seconds).unwrap_or_default())
 }
 
@@ -98,7 +98,7 @@ fn line(out: &mut String, text: &str) {
 }
 
 /// `text`, or its beginning and an ellipsis.
-fn cut(text: &str, width: usize) -> String {
+pub(super) fn cut(text: &str, width: usize) -> String {
     if text.chars().count() <= width {
         return text.to_owned();
     }
@@ -116,7 +116,7 @@ fn table(out: &mut String, status: &Status, colour: Colour) {
         "link", "state", "now", "seen", "now", "can", "RTT ms", "loss%", "share", "MTU"
     )
     .expect(FITS);
-    let total: u64 = status.tunnels.iter().map(moved).sum();
+    let total: u64 = status.tunnels.iter().map(Link::moved).sum();
     for link in &status.tunnels {
         let row = Row::of(link, total);
         let state = paint(&format!("{:8}", row.state), &link.condition, colour);
@@ -154,8 +154,7 @@ struct Row {
 
 impl Row {
     fn of(link: &Link, total: u64) -> Self {
-        let idle = [Condition::Off, Condition::Down, Condition::Waiting];
-        let is_up = !idle.iter().any(|condition| condition.as_str() == link.condition);
+        let is_up = !link.is_idle();
         let cell = |text: Option<String>| text.filter(|_| is_up).unwrap_or_else(|| "-".to_owned());
         let rate = link.rate;
         Self {
@@ -166,19 +165,10 @@ impl Row {
             up_can: cell(link.capacity_sent().map(megabits)),
             rtt: cell(link.srtt_ms.map(millis)),
             loss: cell(link.loss().map(percent)),
-            share: cell(rate.filter(|_| total > 0).map(|_| share(link, total))),
+            share: cell(link.share(total).map(|share| format!("{:.0}%", share * 100.0))),
             mtu: cell(link.path.as_ref().map(|path| path.mtu.to_string())),
         }
     }
-}
-
-/// Bytes per second in both directions.
-fn moved(link: &Link) -> u64 {
-    link.rate.map_or(0, |rate| rate.sent.saturating_add(rate.received))
-}
-
-fn share(link: &Link, total: u64) -> String {
-    format!("{:.0}%", moved(link) as f64 * 100.0 / total as f64)
 }
 
 fn paint(text: &str, condition: &str, colour: Colour) -> String {

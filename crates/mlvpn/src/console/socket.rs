@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::config;
+use crate::control::LinkSwitch;
 
 /// Where configurations lie that nobody names.
 const FOLDER: &str = "/etc/mlvpn";
@@ -34,6 +36,23 @@ pub struct Target {
 pub struct ControlSocket(PathBuf);
 
 impl Target {
+    /// The configuration file that is meant.
+    ///
+    /// # Errors
+    /// When it is not clear which one.
+    pub fn configuration(&self) -> anyhow::Result<PathBuf> {
+        match &self.config {
+            Some(file) => Ok(file.clone()),
+            None => only_configuration(Path::new(FOLDER)),
+        }
+    }
+
+    /// The socket that was named in place of a configuration.
+    #[must_use]
+    pub fn socket(&self) -> Option<&Path> {
+        self.socket.as_deref()
+    }
+
     /// The socket that is meant.
     ///
     /// # Errors
@@ -42,10 +61,7 @@ impl Target {
         if let Some(path) = &self.socket {
             return Ok(ControlSocket(path.clone()));
         }
-        let file = match &self.config {
-            Some(file) => file.clone(),
-            None => only_configuration(Path::new(FOLDER))?,
-        };
+        let file = self.configuration()?;
         let shown = file.display();
         let loaded = config::load(&file).map_err(|findings| {
             anyhow::anyhow!("{shown} is of no use:\n{findings}\nIf it is not yours to read, name the socket with --socket")
@@ -81,6 +97,12 @@ fn only_configuration(folder: &Path) -> anyhow::Result<PathBuf> {
 }
 
 impl ControlSocket {
+    /// The socket at `path`.
+    #[must_use]
+    pub fn at(path: PathBuf) -> Self {
+        Self(path)
+    }
+
     /// Its path.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -126,6 +148,27 @@ impl ControlSocket {
         }
         serde_json::from_str(&answer)
             .with_context(|| format!("{}: this is no answer of mlvpn", self.0.display()))
+    }
+}
+
+/// What comes of switching a link.
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Switched {
+    Done(String),
+    Error(String),
+}
+
+impl ControlSocket {
+    /// Has a link switched, and returns what came of it in words.
+    ///
+    /// # Errors
+    /// As [`Self::ask_for`]; and when the program refuses, with its words.
+    pub fn switch_link(&self, name: &str, switch: LinkSwitch) -> anyhow::Result<String> {
+        match self.ask_for(&format!("link {} {name}", switch.as_word()))? {
+            Switched::Done(text) => Ok(text),
+            Switched::Error(text) => bail!(text),
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
@@ -25,10 +25,12 @@ pub(super) struct SocketFile {
 }
 
 impl SocketFile {
-    /// Listens on `path`. What a dead process left there is replaced.
+    /// Listens on `path`, whose folder is made if only that is missing. What a dead process left there is
+    /// replaced.
     pub(super) fn bind(path: &Path) -> Result<Self, ControlError> {
         let io_error = |source| ControlError::Unix { path: path.to_owned(), source };
         let address = SockAddr::unix(path).map_err(io_error)?;
+        make_folder(path).map_err(io_error)?;
         remove_dead_socket(path, &address)?;
         let (listener, identity) = listen(path, &address).map_err(io_error)?;
         Ok(Self { path: path.to_owned(), identity, listener: Some(listener) })
@@ -47,6 +49,16 @@ impl Drop for SocketFile {
         if is_ours && let Err(error) = fs::remove_file(&self.path) {
             debug!(path = %self.path.display(), %error, "control socket not removed");
         }
+    }
+}
+
+/// A folder such as `/run/mlvpn` is gone with every start of the system.
+fn make_folder(path: &Path) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let Some(folder) = folder.filter(|folder| !folder.exists()) else { return Ok(()) };
+    match fs::DirBuilder::new().mode(0o755).create(folder) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
     }
 }
 
@@ -115,6 +127,14 @@ mod tests {
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         drop(socket);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn only_the_last_folder_is_made() {
+        let scratch = Scratch::new("folder");
+        let socket = SocketFile::bind(&scratch.0.join("run/s"));
+        assert!(socket.is_ok(), "{socket:?}");
+        assert!(SocketFile::bind(&scratch.0.join("a/b/s")).is_err());
     }
 
     #[test]

@@ -259,6 +259,13 @@ async fn many_are_served_at_once_and_those_above_the_limit_refused() {
     let mut answer = String::new();
     server.unix().await.read_to_string(&mut answer).await.unwrap();
     assert_eq!(answer.as_bytes(), line::REFUSAL);
+    // The port has seats of its own.
+    let told = exchange(server.tcp().await, b"status\n").await;
+    assert!(told.ends_with(sample().to_json().as_bytes()), "{told:?}");
+    let mut at_port = Vec::new();
+    for _ in 0..10 {
+        at_port.push(server.tcp().await);
+    }
     answer.clear();
     server.tcp().await.read_to_string(&mut answer).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");

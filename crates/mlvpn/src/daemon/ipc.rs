@@ -7,6 +7,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use mlvpn_io::fdpass::Channel;
@@ -49,6 +50,8 @@ pub(super) struct StartOrder {
     pub(super) verbosity: i8,
     /// Leave the process title alone.
     pub(super) natural_title: bool,
+    /// How often [`ToPrivileged::Alive`] is wanted at least; none: never.
+    pub(super) heartbeat: Option<Duration>,
 }
 
 /// From the worker to the privileged process.
@@ -64,6 +67,8 @@ pub(super) enum ToPrivileged {
     SetMtu { mtu: u16 },
     /// One line for the service manager.
     Status { text: String },
+    /// The threads of the worker make progress.
+    Alive,
 }
 
 /// One end of the conversation.

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use mlvpn_proto::crypto::password::PasswordKey;
 use mlvpn_proto::crypto::v1::Key;
+use mlvpn_proto::crypto::v2::REKEY_PACKETS;
 use mlvpn_proto::filter::Filter;
 use mlvpn_proto::handshake::v2::{Credentials, PeerKeys};
 use mlvpn_proto::{
@@ -44,6 +45,7 @@ pub(super) fn endpoint_config(config: &Config, mtu: u16) -> EndpointConfig {
         // The thread that has the clock sets it.
         unix_micros: 0,
         software: concat!("mlvpn ", env!("CARGO_PKG_VERSION")).to_owned(),
+        rekey_packets: REKEY_PACKETS,
     }
 }
 

@@ -4,6 +4,7 @@
 //! It never reads a byte from the network. It acts on the configuration that it read itself; the
 //! worker can only ask for a link of it, or report an event.
 
+mod manager;
 mod rights;
 
 use std::io;
@@ -30,7 +31,8 @@ use crate::config::{self, Config, Host, Link, Loaded, Parsed};
 use crate::hook::{HookCall, HookEnvironment, HookEvent, HookRunner, StatusCommand};
 use crate::logging::{self, LogOptions};
 use crate::network::{self, runner::NetworkRunner};
-use rights::{check_rights, open_tun, worker_user};
+use manager::{notify, status_line};
+use rights::{check_rights, give_up_rest, open_tun, worker_user};
 
 /// Room in the kernel for bursts, per socket and direction.
 const SOCKET_BUFFER: usize = 4 << 20;
@@ -39,8 +41,6 @@ const STOP_TIME: Duration = Duration::from_secs(5);
 /// How long the status command may take for the last events.
 const HOOK_TIME: Duration = Duration::from_secs(10);
 
-/// Longest line for the service manager, in characters.
-const STATUS_CHARS: usize = 200;
 /// Messages of the worker that are handled before signals are looked at again.
 const BUDGET: usize = 64;
 
@@ -65,6 +65,10 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<()> {
         name: args.name.clone(),
     };
     logging::init(&options, std::process::id())?;
+    let has_all_rights = config.general.status_command.is_some();
+    if !has_all_rights {
+        give_up_rest()?;
+    }
     let signals = Signals::watch()?;
     let hooks = status_command.map(HookRunner::start).transpose()?;
     let network = NetworkRunner::start(&network::record_folder(), config)?;
@@ -84,6 +88,7 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<()> {
     let supervisor = Supervisor {
         config: loaded.into_config(),
         path: args.config.clone(),
+        has_all_rights,
         tun,
         hooks,
         network,
@@ -127,6 +132,8 @@ impl Signals {
 struct Supervisor {
     config: Config,
     path: std::path::PathBuf,
+    /// No right was given up that a status command might need.
+    has_all_rights: bool,
     /// Kept open, so that the interface outlives the worker until the last event is told.
     tun: Tun,
     hooks: Option<HookRunner>,
@@ -218,6 +225,7 @@ impl Supervisor {
             ToPrivileged::Status { text } => {
                 notify(&[sd_notify::NotifyState::Status(&status_line(&text))]);
             }
+            ToPrivileged::Alive => notify(&[sd_notify::NotifyState::Watchdog]),
             ToPrivileged::SetMtu { mtu } => self.set_mtu(mtu),
             ToPrivileged::Hook { event, link } => self.tell_hook(event, link),
             ToPrivileged::OpenLink { link, attempt, bind } => {
@@ -309,6 +317,9 @@ impl Supervisor {
         if *command != self.config.general.status_command {
             let started = command.as_deref().map(StatusCommand::new).transpose()?;
             let started = started.map(HookRunner::start).transpose()?;
+            if started.is_some() && !self.has_all_rights {
+                warn!("the status command has few of root's rights until mlvpn is started again");
+            }
             if let Some(former) = std::mem::replace(&mut self.hooks, started) {
                 former.shutdown(HOOK_TIME);
             }
@@ -364,7 +375,7 @@ impl Supervisor {
             info!("stopped");
             return Ok(());
         }
-        bail!("the worker ended: {status}; the log says why")
+        bail!("the worker ended: {status}; {}", rights::cause(status))
     }
 }
 
@@ -427,12 +438,6 @@ fn note_event(
     }
 }
 
-/// One line for the service manager, which takes every line for a statement of its own.
-fn status_line(text: &str) -> String {
-    let visible = |c: char| if c.is_control() { ' ' } else { c };
-    text.chars().take(STATUS_CHARS).map(visible).collect()
-}
-
 fn start_worker(args: &RunArgs, loaded: &Loaded, tun: &Tun) -> anyhow::Result<(Peer, Child)> {
     let (peer, theirs) = Peer::pair()?;
     let child = super::spawn_worker(theirs.into()).context("cannot start the worker")?;
@@ -444,6 +449,7 @@ fn start_worker(args: &RunArgs, loaded: &Loaded, tun: &Tun) -> anyhow::Result<(P
         debug_tokens: args.debug_tokens.clone(),
         verbosity: args.verbosity,
         natural_title: args.natural_title,
+        heartbeat: manager::heartbeat(),
     };
     let [file, keys] = files_as_fds(loaded)?;
     let fds = [file.as_fd(), keys.as_fd(), tun.as_fd()];
@@ -476,12 +482,6 @@ fn remove_control_socket(config: &Config) {
         && let Err(error) = std::fs::remove_file(path)
     {
         warn!(path = %path.display(), %error, "cannot remove the control socket");
-    }
-}
-
-fn notify(state: &[sd_notify::NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(state) {
-        debug!(%error, "the service manager was not told");
     }
 }
 
@@ -529,11 +529,5 @@ mod tests {
         // The configuration has lost the link: it may still go down, once.
         assert_eq!(note(&[], HookEvent::LinkDown, Some("l")), (true, 0));
         assert_eq!(note(&[], HookEvent::LinkDown, Some("l")), (false, 0));
-    }
-
-    #[test]
-    fn the_service_manager_gets_one_short_line() {
-        assert_eq!(status_line("up\nMAINPID=1\r\0"), "up MAINPID=1  ");
-        assert_eq!(status_line(&"\u{e9}".repeat(300)), "\u{e9}".repeat(200));
     }
 }

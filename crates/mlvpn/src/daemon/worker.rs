@@ -4,6 +4,8 @@
 //! the data thread reports, serves the status, and asks the privileged process for what it may
 //! not do itself.
 
+mod confinement;
+mod heartbeat;
 mod mtu;
 mod reload;
 mod status;
@@ -15,7 +17,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow, bail};
-use mlvpn_io::privileges;
+use mlvpn_io::sandbox::Fences;
 use mlvpn_io::tun::Tun;
 use mlvpn_proto::crypto::keypair::PublicKey;
 use mlvpn_proto::{DownReason, Quality};
@@ -35,6 +37,7 @@ use crate::hook::HookEvent;
 use crate::logging::{self, LogOptions};
 use crate::status::StatusSnapshot;
 use crate::status::history::EventKind;
+use heartbeat::Heartbeat;
 use status::StatusBoard;
 use switch::Switches;
 
@@ -51,17 +54,20 @@ pub(super) fn run(peer: Peer) -> anyhow::Result<()> {
         .map_err(|fds| anyhow!("{} descriptors came with the order to start, not 3", fds.len()))?;
     let config = fds_as_config(&order.config_name, [file, keys])?;
     start_logging(&order)?;
-    let (control, failures) = ControlServer::bind(&control_config(&config));
-    for failure in failures {
+    let (mut control, failures) = ControlServer::bind(&control_config(&config));
+    failures.iter().for_each(|failure| warn!("{failure}"));
+    let name = order.name.clone().unwrap_or_else(|| "mlvpn".to_owned());
+    Title::new(&name, order.natural_title).show("starting");
+    confinement::give_up_rights(order.user.as_deref())?;
+    if let Some((Host::Name(host), port)) = &config.general.control.http
+        && let Err(failure) = control.open_tcp(host, *port)
+    {
         warn!("{failure}");
     }
-    if let Some(user) = &order.user {
-        privileges::drop_to_user(user).with_context(|| format!("cannot become user {user}"))?;
-    }
-    privileges::set_no_new_privs().context("cannot forbid new privileges")?;
+    let fences = confinement::confine();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let done = runtime.block_on(async {
-        let worker = Worker::new(&order, config, peer, tun)?;
+        let worker = Worker::new(&order, config, peer, (tun, fences))?;
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let desk = Desk {
             status: worker.board.subscribe(),
@@ -101,7 +107,11 @@ fn control_config(config: &Config) -> ControlConfig {
     let control = &config.general.control;
     ControlConfig {
         unix_path: control.unix_path.clone(),
-        tcp: control.http.as_ref().map(|(host, port)| (host_text(host), *port)),
+        // What a name server says about a name is not for root to read.
+        tcp: control.http.as_ref().and_then(|(host, port)| match host {
+            Host::Address(address) => Some((address.to_string(), *port)),
+            Host::Name(_) => None,
+        }),
         token: control.token.clone(),
         ..ControlConfig::default()
     }
@@ -132,6 +142,7 @@ struct Worker {
     current_mtu: u16,
     board: StatusBoard,
     title: Title,
+    heartbeat: Heartbeat,
 }
 
 /// What became of resolving a link's names.
@@ -142,7 +153,12 @@ struct Resolved {
 }
 
 impl Worker {
-    fn new(order: &StartOrder, config: Config, peer: Peer, tun: OwnedFd) -> anyhow::Result<Self> {
+    fn new(
+        order: &StartOrder,
+        config: Config,
+        peer: Peer,
+        (tun, fences): (OwnedFd, Fences),
+    ) -> anyhow::Result<Self> {
         let tun = Tun::from_fd(tun, true).context("the tunnel interface is of no use")?;
         let interface = tun.name().to_owned();
         let mtu = MtuPlan::default();
@@ -154,7 +170,7 @@ impl Worker {
         let orders = listen(Arc::clone(&peer))?;
         let name = order.name.clone().unwrap_or_else(|| "mlvpn".to_owned());
         let worker = Self {
-            board: StatusBoard::new(&name, &config, interface, current_mtu),
+            board: StatusBoard::new(&name, &config, interface, current_mtu).behind(&fences),
             title: Title::new(&name, order.natural_title),
             config,
             config_name: order.config_name.clone(),
@@ -169,6 +185,7 @@ impl Worker {
             attempts: 0,
             mtu,
             current_mtu,
+            heartbeat: Heartbeat::new(order.heartbeat),
         };
         worker.tell(&ToPrivileged::SetMtu { mtu: current_mtu });
         Ok(worker)
@@ -289,6 +306,9 @@ impl Worker {
                 status::log_numbers(&stats.session);
                 self.note_version(stats.session.version);
                 self.board.publish(&self.config, &self.links, &stats);
+                if self.heartbeat.is_due(Instant::now()) {
+                    self.tell(&ToPrivileged::Alive);
+                }
             }
             Report::Ended(_) => unreachable!("handled by the caller"),
         }

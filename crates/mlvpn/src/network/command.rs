@@ -12,6 +12,8 @@ const DIRECTORIES: [&str; 6] =
     ["/usr/sbin", "/usr/bin", "/sbin", "/bin", "/usr/local/sbin", "/usr/local/bin"];
 /// How long a program may take.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// The most that is read of what a program prints, in bytes.
+const MAX_OUTPUT: u64 = 16 << 20;
 const LOOK: Duration = Duration::from_millis(2);
 
 /// The program called `name`, if it is installed.
@@ -26,15 +28,40 @@ pub fn find(name: &str) -> Option<PathBuf> {
 /// When it cannot be started, takes too long, or ends without success; then with what it wrote to its
 /// standard error.
 pub fn run(program: &Path, arguments: &[&str], input: &str) -> io::Result<()> {
-    let mut child = Command::new(program)
+    let child = start(program, arguments, Stdio::null())?;
+    finish(child, program, arguments, input)
+}
+
+/// Runs a program, and returns what it writes to its standard output, at most 16 MiB of it.
+///
+/// # Errors
+/// As [`run`].
+pub fn output(program: &Path, arguments: &[&str]) -> io::Result<String> {
+    let mut child = start(program, arguments, Stdio::piped())?;
+    let stdout = child.stdout.take().map(|stdout| stdout.take(MAX_OUTPUT));
+    // A program that cannot go on writing does not end.
+    let reader = std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        stdout.map(|mut stdout| stdout.read_to_end(&mut bytes)).transpose().map(|_| bytes)
+    });
+    finish(child, program, arguments, "")?;
+    let bytes = reader.join().map_err(|_| io::Error::other("the reader panicked"))??;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn start(program: &Path, arguments: &[&str], stdout: Stdio) -> io::Result<Child> {
+    Command::new(program)
         .args(arguments)
         .env_clear()
         .env("PATH", DIRECTORIES.join(":"))
         .env("LC_ALL", "C")
         .stdin(Stdio::piped())
-        .stdout(Stdio::null())
+        .stdout(stdout)
         .stderr(Stdio::piped())
-        .spawn()?;
+        .spawn()
+}
+
+fn finish(mut child: Child, program: &Path, arguments: &[&str], input: &str) -> io::Result<()> {
     if let Some(mut stdin) = child.stdin.take() {
         // One that does not read its input says why when it ends.
         let _ = stdin.write_all(input.as_bytes());
@@ -85,6 +112,9 @@ mod tests {
         let error = run(&shell, &["-c", "echo no such table >&2; exit 3"], "").unwrap_err();
         let text = error.to_string();
         assert!(text.contains("no such table") && text.contains("exit status: 3"), "{text}");
+        let many = output(&shell, &["-c", "seq 100000"]).unwrap();
+        assert!(many.starts_with("1\n2\n") && many.ends_with("100000\n"), "{}", many.len());
+        assert!(output(&shell, &["-c", "echo x; exit 1"]).is_err());
         assert_eq!(find("no-such-program-anywhere"), None);
     }
 }

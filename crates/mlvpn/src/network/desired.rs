@@ -46,6 +46,8 @@ pub struct Group {
     pub routes: Vec<Route>,
     /// Rules, in the order in which they are to be added.
     pub rules: Vec<Rule>,
+    /// Whether they are how a link leaves.
+    pub is_for_link: bool,
 }
 
 impl Desired {
@@ -91,7 +93,7 @@ fn link_group(link: &LinkSetup, setup: &Setup, slot: Slot, present: &Present) ->
     let used = families.filter(|six| routes.iter().any(|r| r.destination.is_ipv6() == *six));
     let rules: Vec<_> = used.map(rule).collect();
     let purpose = format!("have link {} leave by {}", link.name, device.name);
-    (!routes.is_empty()).then_some(Group { purpose, routes, rules })
+    (!routes.is_empty()).then_some(Group { purpose, routes, rules, is_for_link: true })
 }
 
 /// The main table's routes by the link's device, those without a gateway first, since the others'
@@ -141,7 +143,8 @@ fn tunnel_group(setup: &Setup, slot: Slot, tunnel: &Link) -> Option<Group> {
         rules.extend(lengths.into_iter().rev().flat_map(|length| lookups(slot, is_ipv6, length)));
     }
     let routes = setup.routes.iter().map(|route| tunnel_route(route, slot, tunnel)).collect();
-    Some(Group { purpose: format!("lead into {}", setup.interface), routes, rules })
+    let purpose = format!("lead into {}", setup.interface);
+    Some(Group { purpose, routes, rules, is_for_link: false })
 }
 
 fn tunnel_route(route: &TunnelRoute, slot: Slot, tunnel: &Link) -> Route {
@@ -175,3 +178,6 @@ fn lookups(slot: Slot, is_ipv6: bool, length: u8) -> [Rule; 2] {
     let tunnel = Rule::lookup(slot.tunnel_table(length), is_ipv6, slot.tunnel_priority(length));
     [direct.suppressing(length).made_by(PROTOCOL), tunnel.made_by(PROTOCOL)]
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,11 +17,9 @@ pub fn execute(netlink: &mut Netlink, batch: &Batch) -> Result<(), NetworkError>
         debug!("to {}: {operation}", batch.purpose);
         if let Err(error) = perform(netlink, operation) {
             take_back(netlink, &batch.operations[..done]);
-            return Err(NetworkError::new(
-                &batch.purpose,
-                &error,
-                remedy(operation, &error.source),
-            ));
+            let remedy = remedy(operation, &error.source);
+            let error = NetworkError::new(&batch.purpose, &error, remedy);
+            return Err(error.passing(batch.is_for_link));
         }
     }
     info!(steps = batch.operations.len(), "network: {}", batch.purpose);

@@ -163,3 +163,6 @@ fn set<'a>(networks: impl Iterator<Item = &'a Prefix>) -> Option<String> {
     let shown: Vec<_> = nets.iter().map(ToString::to_string).collect();
     (!shown.is_empty()).then(|| format!("{{ {} }}", shown.join(", ")))
 }
+
+#[cfg(test)]
+mod tests;

@@ -43,6 +43,14 @@ pub struct Batch {
     pub purpose: String,
     /// The steps.
     pub operations: Vec<Operation>,
+    /// Whether they follow devices and gateways, so that they may fail now and succeed later.
+    pub is_for_link: bool,
+}
+
+impl Batch {
+    fn new(purpose: String, operations: Vec<Operation>) -> Self {
+        Self { purpose, operations, is_for_link: false }
+    }
 }
 
 /// What of the interface is our doing, for nothing that the kernel tells shows it.
@@ -108,13 +116,13 @@ fn stale_rules(desired: &Desired, present: &Present, slot: Slot) -> Batch {
         present.own_rules(slot).filter(|rule| !is_wanted(rule)).cloned().collect();
     stale.sort_by_key(|rule| !slot.leads_into_tunnel(rule.priority));
     let operations = stale.into_iter().map(Operation::DeleteRule).collect();
-    Batch { purpose: "remove rules".to_owned(), operations }
+    Batch::new("remove rules".to_owned(), operations)
 }
 
 fn interface(desired: &Desired, present: &Present, owned: &Owned) -> Batch {
     let purpose = format!("set up {}", desired.interface);
     let Some(link) = present.link(&desired.interface) else {
-        return Batch { purpose, operations: Vec::new() };
+        return Batch::new(purpose, Vec::new());
     };
     let has = |prefix: &Prefix| {
         present.addresses.iter().any(|a| a.link == link.index && a.prefix == *prefix)
@@ -129,7 +137,7 @@ fn interface(desired: &Desired, present: &Present, owned: &Owned) -> Batch {
     if !desired.is_up && owned.is_up && link.is_up {
         operations.push(Operation::SetDown(link.index));
     }
-    Batch { purpose, operations }
+    Batch::new(purpose, operations)
 }
 
 fn group_batch(group: &Group, present: &Present, slot: Slot) -> Batch {
@@ -145,7 +153,7 @@ fn group_batch(group: &Group, present: &Present, slot: Slot) -> Batch {
     }
     let missing = group.rules.iter().filter(|rule| !present.rules.contains(rule));
     operations.extend(missing.cloned().map(Operation::AddRule));
-    Batch { purpose: group.purpose.clone(), operations }
+    Batch { is_for_link: group.is_for_link, ..Batch::new(group.purpose.clone(), operations) }
 }
 
 fn stale_routes(desired: &Desired, present: &Present, slot: Slot) -> Batch {
@@ -158,7 +166,7 @@ fn stale_routes(desired: &Desired, present: &Present, slot: Slot) -> Batch {
     // Those with a gateway before those by which it is reached.
     stale.sort_by_key(|route| route.gateway.is_none());
     let operations = stale.into_iter().map(Operation::DeleteRoute).collect();
-    Batch { purpose: "remove routes".to_owned(), operations }
+    Batch::new("remove routes".to_owned(), operations)
 }
 
 fn stale_addresses(desired: &Desired, present: &Present, owned: &Owned) -> Batch {
@@ -171,5 +179,8 @@ fn stale_addresses(desired: &Desired, present: &Present, owned: &Owned) -> Batch
     let stale = owned.addresses.iter().filter(is_stale);
     let operations = stale.zip(link.into_iter().cycle());
     let operations = operations.map(|(prefix, link)| Operation::DeleteAddress(link, *prefix));
-    Batch { purpose, operations: operations.collect() }
+    Batch::new(purpose, operations.collect())
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,10 @@
 //! Each program that sets up the network of a host holds the lock of a slot, and beside the lock
 //! writes down what the kernel would not tell its successor. A record without somebody who holds its
 //! lock is what a crash left behind.
+//!
+//! The lock is a file, and beside it a name that there can be once in a network namespace: programs
+//! whose service manager gives each a folder of its own do not see each other's files, but share the
+//! kernel's tables.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -11,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 use mlvpn_io::netlink::Prefix;
 use serde::{Deserialize, Serialize};
+use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::numbers::Slot;
 use super::operations::Owned;
@@ -59,6 +64,8 @@ pub struct Claim {
     path: PathBuf,
     /// Locked; the lock goes with the descriptor.
     _lock: File,
+    /// Has the slot's name in the network namespace.
+    _name: Name,
 }
 
 /// What a slot is good for, best first.
@@ -86,6 +93,7 @@ impl Claim {
         for slot in Slot::all() {
             let path = folder.join(format!("network-{}.json", slot.number()));
             let Some(lock) = lock(&path.with_extension("lock"))? else { continue };
+            let Some(name) = Name::take(slot)? else { continue };
             let record = read(&path);
             let purpose = match &record {
                 None => Use::Fresh,
@@ -93,7 +101,7 @@ impl Claim {
                 Some(record) if record.interface != interface => Use::Stale,
                 Some(_) => Use::Own,
             };
-            let claim = Self { slot, path, _lock: lock };
+            let claim = Self { slot, path, _lock: lock, _name: name };
             found.push((purpose, claim, record.unwrap_or_default()));
         }
         found.sort_by_key(|(purpose, claim, _)| (*purpose, claim.slot));
@@ -130,6 +138,43 @@ impl Claim {
     }
 }
 
+/// A name in the network namespace, which goes with its holder. Nobody is ever answered there.
+#[derive(Debug)]
+struct Name {
+    /// None when somebody without our rights is in the way, who is no program of this kind.
+    _socket: Option<Socket>,
+}
+
+impl Name {
+    /// `None` when a program like this has it.
+    fn take(slot: Slot) -> io::Result<Option<Self>> {
+        // Abstract: it begins with a byte 0, is no file, and belongs to the network namespace (unix(7)).
+        let address = SockAddr::unix(format!("\0mlvpn-network-{}", slot.number()))?;
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        match socket.bind(&address) {
+            Ok(()) => {
+                socket.listen(1)?;
+                Ok(Some(Self { _socket: Some(socket) }))
+            }
+            Err(error) if error.kind() != io::ErrorKind::AddrInUse => Err(error),
+            Err(_) if is_held_by_an_equal(&address)? => Ok(None),
+            Err(_) => Ok(Some(Self { _socket: None })),
+        }
+    }
+}
+
+/// Whether root or our own user has this name. Anybody can take it, but not in their name.
+fn is_held_by_an_equal(address: &SockAddr) -> io::Result<bool> {
+    let probe = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    probe.set_nonblocking(true)?;
+    if let Err(error) = probe.connect(address) {
+        // It has just ended, or its queue is full of others who have asked.
+        return Ok(error.kind() == io::ErrorKind::WouldBlock);
+    }
+    let holder = rustix::net::sockopt::socket_peercred(&probe)?.uid;
+    Ok(holder.is_root() || holder == rustix::process::geteuid())
+}
+
 /// `None` when somebody else holds the lock.
 fn lock(path: &Path) -> io::Result<Option<File>> {
     use rustix::fs::{FlockOperation, flock};
@@ -146,3 +191,6 @@ fn lock(path: &Path) -> io::Result<Option<File>> {
 fn read(path: &Path) -> Option<Record> {
     serde_json::from_slice(&fs::read(path).ok()?).ok()
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,10 +14,12 @@ use tracing::{info, warn};
 
 use super::command;
 
-/// What the kept file is called in addition.
-const KEPT: &str = ".before-mlvpn";
+/// What the kept file is called in addition, before the interface's name.
+const KEPT: &str = ".before-mlvpn-";
+/// How our file begins, before the interface's name.
+const MARK: &str = "# Written by mlvpn while ";
 
-/// What was done, to be undone.
+/// What is done, and to be undone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Applied {
     /// systemd-resolved knows servers behind this interface.
@@ -29,7 +31,11 @@ pub enum Applied {
     },
     /// The file has this content.
     File {
-        /// What was written.
+        /// The file.
+        path: PathBuf,
+        /// The interface.
+        interface: String,
+        /// What is written.
         content: String,
         /// The servers.
         servers: Vec<IpAddr>,
@@ -44,6 +50,15 @@ impl Applied {
             Self::Resolved { servers, .. } | Self::File { servers, .. } => servers,
         }
     }
+
+    /// Where they are set, as a phrase.
+    #[must_use]
+    pub fn place(&self) -> String {
+        match self {
+            Self::Resolved { .. } => "with systemd-resolved".to_owned(),
+            Self::File { path, .. } => format!("in {}", path.display()),
+        }
+    }
 }
 
 /// How the host finds addresses of names.
@@ -51,8 +66,8 @@ impl Applied {
 pub struct Resolver {
     /// `/etc/resolv.conf`.
     file: PathBuf,
-    /// `resolvectl`, where systemd-resolved runs and `file` leads to it.
-    resolvectl: Option<PathBuf>,
+    /// The folder in which systemd-resolved keeps its files while it runs.
+    runtime: PathBuf,
 }
 
 impl Resolver {
@@ -62,57 +77,67 @@ impl Resolver {
         Self::with(Path::new("/etc/resolv.conf"), Path::new("/run/systemd/resolve"))
     }
 
-    /// `runtime` is the folder in which systemd-resolved keeps its files while it runs.
     fn with(file: &Path, runtime: &Path) -> Self {
-        let leads_there = fs::canonicalize(file).is_ok_and(|path| path.starts_with(runtime))
-            || fs::read_to_string(file).is_ok_and(|text| names_stub(&text));
-        let is_used = leads_there && runtime.is_dir();
-        let resolvectl = is_used.then(|| command::find("resolvectl")).flatten();
-        Self { file: file.to_owned(), resolvectl }
+        Self { file: file.to_owned(), runtime: runtime.to_owned() }
     }
 
-    /// What will be done for name servers, as a phrase.
+    /// What [`Self::apply`] is to do on the host as it is now.
     #[must_use]
-    pub fn plan(&self) -> String {
-        match &self.resolvectl {
-            Some(_) => "with systemd-resolved".to_owned(),
-            None => format!("in {}", self.file.display()),
+    pub fn plan(&self, interface: &str, servers: &[IpAddr]) -> Applied {
+        let (interface, servers) = (interface.to_owned(), servers.to_vec());
+        if self.is_resolved() && resolvectl().is_some() {
+            return Applied::Resolved { interface, servers };
         }
+        let content = content(&interface, &servers);
+        Applied::File { path: self.file.clone(), interface, content, servers }
+    }
+
+    /// Whether the host asks systemd-resolved: by its stub, or by the file that it writes.
+    fn is_resolved(&self) -> bool {
+        let leads_there =
+            fs::canonicalize(&self.file).is_ok_and(|path| path.starts_with(&self.runtime));
+        let names_it = || fs::read_to_string(&self.file).is_ok_and(|text| names_stub(&text));
+        self.runtime.is_dir() && (leads_there || names_it())
     }
 
     /// Has the host ask these servers. Nothing is changed when that fails.
     ///
     /// # Errors
     /// What failed; the error says what to do.
-    pub fn apply(&self, interface: &str, servers: &[IpAddr]) -> io::Result<Applied> {
-        let servers = servers.to_vec();
-        let applied = match &self.resolvectl {
-            Some(resolvectl) => {
-                if let Err(error) = tell_resolved(resolvectl, interface, &servers) {
-                    let _ = command::run(resolvectl, &["revert", interface], "");
+    pub fn apply(&self, plan: &Applied) -> io::Result<()> {
+        match plan {
+            Applied::Resolved { interface, servers } => {
+                let Some(resolvectl) = resolvectl() else {
+                    return Err(io::Error::other("resolvectl is gone"));
+                };
+                if let Err(error) = tell_resolved(&resolvectl, interface, servers) {
+                    let _ = command::run(&resolvectl, &["revert", interface], "");
                     return Err(error);
                 }
-                Applied::Resolved { interface: interface.to_owned(), servers }
             }
-            None => {
-                let content = content(interface, &servers);
-                self.replace_file(&content)?;
-                Applied::File { content, servers }
+            Applied::File { path, interface, content, .. } => {
+                // What a power failure has left; the record of it is gone.
+                self.recover(interface);
+                replace_file(path, interface, content)?;
             }
-        };
-        info!(servers = ?applied.servers(), "network: name servers set {}", self.plan());
-        Ok(applied)
+        }
+        info!(servers = ?plan.servers(), "network: name servers set {}", plan.place());
+        Ok(())
     }
 
     /// Has the host ask the servers that it asked before.
     pub fn undo(&self, applied: &Applied) {
-        let done = match (applied, &self.resolvectl) {
-            (Applied::Resolved { interface, .. }, Some(resolvectl)) => {
-                command::run(resolvectl, &["revert", interface], "")
+        let done = match applied {
+            Applied::Resolved { interface, .. } => match resolvectl() {
+                // With its interface, it forgets the servers.
+                Some(resolvectl) if has_interface(interface) => {
+                    command::run(&resolvectl, &["revert", interface], "")
+                }
+                _ => Ok(()),
+            },
+            Applied::File { path, interface, content, .. } => {
+                put_file_back(path, interface, content)
             }
-            // It has ended, and knows nothing any more.
-            (Applied::Resolved { .. }, None) => Ok(()),
-            (Applied::File { content, .. }, _) => self.put_file_back(content),
         };
         match done {
             Ok(()) => info!("network: name servers as before"),
@@ -120,73 +145,25 @@ impl Resolver {
         }
     }
 
-    fn replace_file(&self, content: &str) -> io::Result<()> {
-        let advice = |error: io::Error| {
-            io::Error::new(
-                error.kind(),
-                format!(
-                    "cannot replace {}: {error}; set the name servers by hand and remove dns from \
-                     the configuration",
-                    self.file.display()
-                ),
-            )
-        };
-        let kept = self.kept();
-        let _ = fs::remove_file(&kept);
-        // A symbolic link is kept as one; the former file as it is, with owner and permissions.
-        match fs::hard_link(&self.file, &kept) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            linked => linked.map_err(advice)?,
+    /// Puts back what was there before a program with this interface wrote the file, should the
+    /// record of that be lost: the file outlives a restart of the host, and the record does not.
+    pub fn recover(&self, interface: &str) {
+        let is_ours = |text: &String| text.starts_with(&first_words(interface));
+        let Some(content) = fs::read_to_string(&self.file).ok().filter(is_ours) else { return };
+        warn!(file = %self.file.display(), "network: name servers were left behind");
+        if let Err(error) = put_file_back(&self.file, interface, &content) {
+            warn!(%error, "network: name servers are not as before");
         }
-        let written = self.write_new(content);
-        if written.is_err() {
-            let _ = fs::remove_file(&kept);
-        }
-        written.map_err(advice)
     }
+}
 
-    fn write_new(&self, content: &str) -> io::Result<()> {
-        use std::os::unix::fs::OpenOptionsExt as _;
-        let new = self.beside(".mlvpn-new");
-        let _ = fs::remove_file(&new);
-        let mut options = fs::OpenOptions::new();
-        let mut file = options.write(true).create_new(true).mode(0o644).open(&new)?;
-        let written = file
-            .write_all(content.as_bytes())
-            .and_then(|()| file.sync_all())
-            .and_then(|()| fs::rename(&new, &self.file));
-        if written.is_err() {
-            let _ = fs::remove_file(&new);
-        }
-        written
-    }
+fn resolvectl() -> Option<PathBuf> {
+    command::find("resolvectl")
+}
 
-    fn put_file_back(&self, content: &str) -> io::Result<()> {
-        let kept = self.kept();
-        let is_ours = fs::read_to_string(&self.file).is_ok_and(|now| now == content);
-        if !is_ours {
-            let _ = fs::remove_file(&kept);
-            return Err(io::Error::other(format!(
-                "somebody else has written {}; it stays",
-                self.file.display()
-            )));
-        }
-        match fs::rename(&kept, &self.file) {
-            // There was none before.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => fs::remove_file(&self.file),
-            renamed => renamed,
-        }
-    }
-
-    fn kept(&self) -> PathBuf {
-        self.beside(KEPT)
-    }
-
-    fn beside(&self, ending: &str) -> PathBuf {
-        let mut name = self.file.clone().into_os_string();
-        name.push(ending);
-        PathBuf::from(name)
-    }
+/// In our network namespace, which need not be that of `/sys`.
+fn has_interface(name: &str) -> bool {
+    nix::net::if_::if_nametoindex(name).is_ok()
 }
 
 /// Whether the file has the host ask systemd-resolved, which listens there.
@@ -207,12 +184,115 @@ fn tell_resolved(resolvectl: &Path, interface: &str, servers: &[IpAddr]) -> io::
     command::run(resolvectl, &["default-route", interface, "yes"], "")
 }
 
+fn replace_file(file: &Path, interface: &str, content: &str) -> io::Result<()> {
+    let kept = kept(file, interface);
+    remove(&kept)?;
+    // A symbolic link is kept as one; the former file as it is, with owner and permissions.
+    match fs::hard_link(file, &kept) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        linked => linked?,
+    }
+    let written = write_new(file, content);
+    if written.is_err() {
+        let _ = fs::remove_file(&kept);
+    }
+    written
+}
+
+fn write_new(file: &Path, content: &str) -> io::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let new = beside(file, ".mlvpn-new");
+    remove(&new)?;
+    let mut options = fs::OpenOptions::new();
+    let mut open = options.write(true).create_new(true).mode(0o644).open(&new)?;
+    let written = open
+        .write_all(content.as_bytes())
+        .and_then(|()| open.sync_all())
+        .and_then(|()| fs::rename(&new, file));
+    if written.is_err() {
+        let _ = fs::remove_file(&new);
+    }
+    written
+}
+
+fn put_file_back(file: &Path, interface: &str, content: &str) -> io::Result<()> {
+    let kept = kept(file, interface);
+    if is_content(file, content) {
+        return match fs::rename(&kept, file) {
+            // There was none before.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => fs::remove_file(file),
+            renamed => renamed,
+        };
+    }
+    // Another program of ours has written it since, and keeps our file: what we keep is what it
+    // has to put back.
+    if let Some(heir) = kept_files(file).into_iter().find(|heir| is_content(heir, content)) {
+        return match fs::rename(&kept, &heir) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => fs::remove_file(&heir),
+            renamed => renamed,
+        };
+    }
+    // Killed before it was written, or when it had just been put back: it is as it was before.
+    if !kept.exists() || is_same_file(&kept, file) {
+        return remove(&kept);
+    }
+    remove(&kept)?;
+    Err(io::Error::other(format!("somebody else has written {}; it stays", file.display())))
+}
+
+/// What programs of ours keep beside the file.
+fn kept_files(file: &Path) -> Vec<PathBuf> {
+    let Some(folder) = file.parent() else { return Vec::new() };
+    let start = beside(file, KEPT);
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let is_kept = |path: &PathBuf| {
+        path.as_os_str().as_encoded_bytes().starts_with(start.as_os_str().as_encoded_bytes())
+    };
+    entries.filter(is_kept).collect()
+}
+
+fn is_content(file: &Path, content: &str) -> bool {
+    let is_link = fs::symlink_metadata(file).is_ok_and(|found| found.is_symlink());
+    !is_link && fs::read_to_string(file).is_ok_and(|now| now == content)
+}
+
+fn is_same_file(a: &Path, b: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    let identity = |path| fs::symlink_metadata(path).map(|file| (file.dev(), file.ino())).ok();
+    identity(a).is_some() && identity(a) == identity(b)
+}
+
+fn remove(file: &Path) -> io::Result<()> {
+    match fs::remove_file(file) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn kept(file: &Path, interface: &str) -> PathBuf {
+    beside(file, &format!("{KEPT}{interface}"))
+}
+
+fn beside(file: &Path, ending: &str) -> PathBuf {
+    let mut name = file.to_owned().into_os_string();
+    name.push(ending);
+    PathBuf::from(name)
+}
+
+fn first_words(interface: &str) -> String {
+    format!("{MARK}{interface} is up;")
+}
+
 fn content(interface: &str, servers: &[IpAddr]) -> String {
     let mut text = format!(
-        "# Written by mlvpn while {interface} is up; what was here before is in resolv.conf{KEPT}.\n"
+        "{} what was here before is in resolv.conf{KEPT}{interface}.\n",
+        first_words(interface)
     );
     for server in servers {
         text.push_str(&format!("nameserver {server}\n"));
     }
     text
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,11 +16,16 @@ use crate::config::Config;
 
 /// After a change is heard of, more are waited for, so that a burst is one.
 const SETTLE_US: u64 = 200_000;
+/// A look at large tables takes long: between two, this many times as long is waited.
+const LOOKS_COST: u64 = 20;
+/// A table that somebody else has removed is made anew at once, but not more often than this.
+const TABLE_REST_US: u64 = 1_000_000;
 /// What failed is tried again after this, twice as late each time, and at the latest after the other.
 const FIRST_RETRY_US: u64 = 1_000_000;
 const LAST_RETRY_US: u64 = 60_000_000;
 
 const MONITOR: Token = Token(0);
+const TABLES: Token = Token(1);
 
 /// Keeps the network of the host as a configuration wants it, until it is told to undo that.
 #[derive(Debug)]
@@ -47,9 +52,7 @@ impl NetworkRunner {
     pub fn start(folder: &Path, config: &Config) -> anyhow::Result<Option<Self>> {
         let interface = &config.general.interface.name;
         if !config.general.network.is_managed {
-            if folder.is_dir() {
-                report(&Network::open(folder, interface)?.undo());
-            }
+            clean_up(folder, interface);
             return Ok(None);
         }
         let monitor = Monitor::open()?;
@@ -64,14 +67,17 @@ impl NetworkRunner {
             "network: set up by mlvpn"
         );
         let errors = network.converge(&setup, false);
-        if let Some(first) = errors.first().cloned() {
-            report(&errors[1..]);
+        report(&errors);
+        if let Some(first) = errors.iter().find(|error| !error.is_passing).cloned() {
             report(&network.undo());
             return Err(first.into());
         }
         let clock = Clock::new();
         let mut poller = Poller::new(clock)?;
         poller.add(&monitor, MONITOR, Interest::Read)?;
+        if let Some(tables) = network.tables() {
+            poller.add(tables, TABLES, Interest::Read)?;
+        }
         let waker = poller.waker();
         let (orders, received) = mpsc::channel();
         let keeper = Keeper {
@@ -82,9 +88,11 @@ impl NetworkRunner {
             poller,
             monitor,
             clock,
-            due: None,
+            due: (!errors.is_empty()).then(|| clock.now_us() + FIRST_RETRY_US),
+            settle_us: SETTLE_US,
             retry_us: FIRST_RETRY_US,
-            complaints: Vec::new(),
+            complaints: errors,
+            table_made: None,
         };
         let thread = std::thread::Builder::new().name("network".to_owned());
         let thread = thread.spawn(move || keeper.run())?;
@@ -123,6 +131,17 @@ impl NetworkRunner {
     }
 }
 
+/// Takes back what a program that was killed has left behind, where its successor leaves the network
+/// alone. Should that fail, it is no reason not to start.
+fn clean_up(folder: &Path, interface: &str) {
+    if folder.is_dir() {
+        match Network::open(folder, interface) {
+            Ok(mut network) => report(&network.undo()),
+            Err(error) => report(&[error]),
+        }
+    }
+}
+
 fn names(config: &Config) -> impl Iterator<Item = &str> + Clone {
     config.links.iter().map(|link| link.name.as_str())
 }
@@ -144,9 +163,13 @@ struct Keeper {
     clock: Clock,
     /// When to look at the network again.
     due: Option<u64>,
+    /// How long more changes are waited for.
+    settle_us: u64,
     retry_us: u64,
     /// What failed the last time, which is not told again.
     complaints: Vec<NetworkError>,
+    /// When the table was made anew last, because somebody else had removed it.
+    table_made: Option<u64>,
 }
 
 impl Keeper {
@@ -165,6 +188,9 @@ impl Keeper {
             }
             if events.iter().any(|event| event.token == MONITOR) {
                 self.listen();
+            }
+            if events.iter().any(|event| event.token == TABLES) {
+                self.listen_to_tables();
             }
             if self.due.is_some_and(|due| due <= self.clock.now_us()) {
                 self.converge();
@@ -188,10 +214,7 @@ impl Keeper {
 
     fn listen(&mut self) {
         match self.monitor.drain() {
-            Ok(true) => {
-                let soon = self.clock.now_us() + SETTLE_US;
-                self.due = Some(self.due.map_or(soon, |due| due.min(soon)));
-            }
+            Ok(true) => self.look_at(self.clock.now_us() + self.settle_us),
             Ok(false) => {}
             Err(error) => {
                 warn!(%error, "network: changes are not followed any more");
@@ -200,14 +223,39 @@ impl Keeper {
         }
     }
 
+    fn look_at(&mut self, time: u64) {
+        self.due = Some(self.due.map_or(time, |due| due.min(time)));
+    }
+
+    fn listen_to_tables(&mut self) {
+        match self.network.hear_of_tables() {
+            Ok(true) => {
+                let now = self.clock.now_us();
+                let at = self.table_made.map_or(now, |last| now.max(last + TABLE_REST_US));
+                warn!("network: somebody else has changed our nftables table; it is made anew");
+                self.table_made = Some(at);
+                self.look_at(at);
+            }
+            Ok(false) => {}
+            Err(error) => {
+                warn!(%error, "network: tables of nftables are not watched any more");
+                let _ = self.network.tables().map(|tables| self.poller.remove(tables));
+            }
+        }
+    }
+
     fn converge(&mut self) {
+        let start = self.clock.now_us();
         let errors = self.network.converge(&self.setup, self.is_tunnel_up);
         let new = errors.iter().filter(|error| !self.complaints.contains(error));
         report(&new.cloned().collect::<Vec<_>>());
+        self.settle_us = SETTLE_US.max(LOOKS_COST * (self.clock.now_us() - start));
         self.due = None;
         if errors.is_empty() {
             self.retry_us = FIRST_RETRY_US;
         } else {
+            // What was tried and taken back is heard of, too, and is no reason to try it again at once.
+            self.listen();
             self.due = Some(self.clock.now_us() + self.retry_us);
             self.retry_us = (2 * self.retry_us).min(LAST_RETRY_US);
             debug!(failures = errors.len(), "network: trying again later");

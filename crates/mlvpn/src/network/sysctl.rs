@@ -66,6 +66,12 @@ impl Sysctls {
         value("all").max(value(device)) == 1
     }
 
+    /// Whether there is such a setting: those of an interface go with it.
+    #[must_use]
+    pub fn has(&self, key: &str) -> bool {
+        exists(&self.root.join(key))
+    }
+
     /// The interfaces that take IPv6 routes from routers, but would not while they forward.
     #[must_use]
     pub fn autoconfigured(&self) -> Vec<String> {
@@ -74,41 +80,66 @@ impl Sysctls {
         keys
     }
 
-    /// Sets a setting. Returns what is to be put back; nothing when it had the value already.
+    /// What there will be to put back once a setting has this value; nothing when it has it already.
+    /// It is to be written down before [`Self::set`] is called.
     ///
     /// # Errors
-    /// When there is no such setting, or it cannot be written.
-    pub fn set(&self, key: &str, value: &str) -> io::Result<Option<Change>> {
+    /// When there is no such setting.
+    pub fn plan(&self, key: &str, value: &str) -> io::Result<Option<Change>> {
         let before = self.read(key)?;
         if before == value {
             return Ok(None);
         }
-        let others = self.values(&self.changed_with(key));
-        self.write(key, value)?;
-        info!(key, before, value, "network: kernel setting changed");
-        let with_it = others.into_iter().filter(|(other, _)| other != key);
-        let with_it = with_it.filter_map(|(key, before)| {
-            let after = self.read(&key).ok()?;
-            // Also where it is the same: putting the other back may change it.
-            Some(SideEffect { key, before, after })
+        let others = self.values(&self.changed_with(key)).into_iter();
+        // Also where it is the same: putting the other back may change it.
+        let with_it = others.filter(|(other, _)| other != key).map(|(other, before)| {
+            let after = made_of(&other, value).to_owned();
+            SideEffect { key: other, before, after }
         });
         let with_it = with_it.collect();
         Ok(Some(Change { key: key.to_owned(), before, after: value.to_owned(), with_it }))
     }
 
+    /// Sets a setting as planned, and notes in the plan what the kernel has made of the others.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn set(&self, change: &mut Change) -> io::Result<()> {
+        let Change { key, before, after, with_it } = change;
+        self.write(key, after)?;
+        info!(key, before, value = after, "network: kernel setting changed");
+        for other in with_it {
+            if let Ok(now) = self.read(&other.key) {
+                other.after = now;
+            }
+        }
+        Ok(())
+    }
+
     /// Puts a setting back, and what the kernel changed with it; but nothing that has another value by
     /// now, for somebody else wants that.
     pub fn put_back(&self, change: &Change) {
-        let is_as_left = |key: &str, value: &str| self.read(key).is_ok_and(|now| now == value);
-        if !is_as_left(&change.key, &change.after) {
-            warn!(key = change.key, "network: somebody else changed this setting; it stays");
+        let is = |key: &str, value: &str| self.read(key).is_ok_and(|now| now == value);
+        let is_done = is(&change.key, &change.before);
+        if !is_done && !is(&change.key, &change.after) {
+            // Those of an interface are gone with it.
+            if self.has(&change.key) {
+                warn!(key = change.key, "network: somebody else changed this setting; it stays");
+            }
             return;
         }
-        let others: Vec<_> =
-            change.with_it.iter().filter(|other| is_as_left(&other.key, &other.after)).collect();
-        self.restore(&change.key, &change.before);
+        // Somebody was killed before it was set, or when it had just been put back.
+        let left = |other: &SideEffect| match is_done {
+            true => made_of(&other.key, &change.before).to_owned(),
+            false => other.after.clone(),
+        };
+        let others = change.with_it.iter().filter(|other| is(&other.key, &left(other)));
+        let others: Vec<_> = others.collect();
+        if !is_done {
+            self.restore(&change.key, &change.before);
+        }
         for other in others {
-            if !is_as_left(&other.key, &other.before) {
+            if !is(&other.key, &other.before) {
                 self.restore(&other.key, &other.before);
             }
         }
@@ -143,13 +174,23 @@ impl Sysctls {
         let Ok(entries) = std::fs::read_dir(self.root.join(folder)) else { return Vec::new() };
         let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
         let keys = names.map(|interface| format!("{folder}/{interface}/{name}"));
-        let mut keys: Vec<_> = keys.filter(|key| exists(&self.root.join(key))).collect();
+        let mut keys: Vec<_> = keys.filter(|key| self.has(key)).collect();
         keys.sort();
         keys
     }
 
     fn values(&self, keys: &[String]) -> Vec<(String, String)> {
         keys.iter().filter_map(|key| Some((key.clone(), self.read(key).ok()?))).collect()
+    }
+}
+
+/// What the kernel makes of a setting that it changes together with one that becomes `value`.
+fn made_of<'a>(key: &str, value: &'a str) -> &'a str {
+    match (key.ends_with("/accept_redirects"), value) {
+        // A host that forwards does not listen to others' advice.
+        (true, "0") => "1",
+        (true, _) => "0",
+        (false, value) => value,
     }
 }
 
@@ -193,7 +234,13 @@ mod tests {
         let sysctls = Sysctls::of_kernel();
         let change = || {
             let keys = ["net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"];
-            keys.map(|key| sysctls.set(key, "1").unwrap().unwrap())
+            keys.map(|key| {
+                let mut change = sysctls.plan(key, "1").unwrap().unwrap();
+                let planned = change.clone();
+                sysctls.set(&mut change).unwrap();
+                assert_eq!(change, planned, "the kernel does what was expected");
+                change
+            })
         };
         let changes = namespace.run(change).unwrap();
         assert_eq!(namespace.sysctl("net/ipv4/conf/b/forwarding").unwrap(), "1");
@@ -207,10 +254,46 @@ mod tests {
         let namespace = namespace();
         let sysctls = Sysctls::of_kernel();
         let key = "net/ipv4/conf/a/rp_filter";
-        let change = namespace.run(|| sysctls.set(key, "1").unwrap().unwrap()).unwrap();
+        let change = namespace.run(|| sysctls.plan(key, "1").unwrap().unwrap()).unwrap();
+        namespace.run(|| sysctls.set(&mut change.clone()).unwrap()).unwrap();
         namespace.set_sysctl(key, "2").unwrap();
         namespace.run(|| sysctls.put_back(&change)).unwrap();
         assert_eq!(namespace.sysctl(key).unwrap(), "2");
-        assert_eq!(namespace.run(|| sysctls.set(key, "2").unwrap()).unwrap(), None);
+        assert_eq!(namespace.run(|| sysctls.plan(key, "2").unwrap()).unwrap(), None);
+    }
+
+    #[test]
+    fn a_plan_undoes_what_was_begun_and_changes_nothing_that_was_not() {
+        let namespace = namespace();
+        let before = all(&namespace);
+        let sysctls = Sysctls::of_kernel();
+        let plan = |key| sysctls.plan(key, "1").unwrap().unwrap();
+        for key in ["net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"] {
+            let plan = namespace.run(|| plan(key)).unwrap();
+            // Killed before the setting was made, and right after it.
+            namespace.run(|| sysctls.put_back(&plan)).unwrap();
+            assert_eq!(all(&namespace), before, "{key}");
+            namespace.run(|| sysctls.set(&mut plan.clone()).unwrap()).unwrap();
+            assert_ne!(all(&namespace), before, "{key}");
+            // Killed when it had just been put back, and the rest had not.
+            namespace.set_sysctl(key, "0").unwrap();
+            assert_ne!(all(&namespace), before, "{key}");
+            namespace.run(|| sysctls.put_back(&plan)).unwrap();
+            assert_eq!(all(&namespace), before, "{key}");
+        }
+    }
+
+    #[test]
+    fn the_setting_of_an_interface_that_is_gone_is_nobodys() {
+        let namespace = namespace();
+        let sysctls = Sysctls::of_kernel();
+        let key = "net/ipv6/conf/a/accept_ra";
+        let mut change = namespace.run(|| sysctls.plan(key, "2").unwrap().unwrap()).unwrap();
+        namespace.run(|| sysctls.set(&mut change).unwrap()).unwrap();
+        let mut netlink = namespace.netlink().unwrap();
+        let index = netlink.link_by_name("a").unwrap().index;
+        netlink.delete_link(index).unwrap();
+        namespace.run(|| sysctls.put_back(&change)).unwrap();
+        assert!(!namespace.run(|| sysctls.has(key)).unwrap());
     }
 }

@@ -39,6 +39,13 @@ struct Document<'a> {
     rate: Option<Rate>,
     reorder: Reorder,
     peers: Vec<Peer<'a>>,
+    sandbox: Sandbox,
+}
+
+#[derive(Serialize)]
+struct Sandbox {
+    landlock: Option<u8>,
+    seccomp: bool,
 }
 
 #[derive(Serialize)]
@@ -158,6 +165,10 @@ impl<'a> From<&'a StatusSnapshot> for Document<'a> {
                 late: reorder.late,
             },
             peers: status.peers.iter().map(Peer::from).collect(),
+            sandbox: Sandbox {
+                landlock: status.sandbox.landlock_abi,
+                seccomp: status.sandbox.has_seccomp,
+            },
         }
     }
 }

@@ -23,6 +23,8 @@ pub struct PeerStatus {
     pub lanes: LaneStatus,
     /// Lanes to it that are striped over several links.
     pub striped_lanes: u64,
+    /// What it was told of its packets.
+    pub feedback: FeedbackStatus,
     /// How packets to and from it are given to the links: the word that configurations use.
     pub policy: String,
     /// Second copies of packets to it.
@@ -36,6 +38,15 @@ pub struct CopyStatus {
     pub sent: u64,
     /// Not sent, for want of room.
     pub withheld: u64,
+}
+
+/// Packets that tell the peer which of its packets came.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FeedbackStatus {
+    /// How many were sent.
+    pub packets: u64,
+    /// Their bytes, with all headers.
+    pub bytes: u64,
 }
 
 /// Packets that wait for a link that can take them.

@@ -26,6 +26,7 @@ pub(crate) fn sample() -> StatusSnapshot {
             drops: BTreeMap::from([("replayed".to_owned(), 5), ("too_big".to_owned(), 6)]),
         },
         rates: Some(Rates { sent: 39, received: 40 }),
+        sandbox: SandboxStatus { landlock_abi: Some(7), has_seccomp: true },
         reorder: ReorderStatus {
             enabled: true,
             held_packets: 7,
@@ -63,6 +64,7 @@ fn sample_peer() -> PeerStatus {
         striped_lanes: 35,
         policy: "redundant".to_owned(),
         copies: CopyStatus { sent: 46, withheld: 47 },
+        feedback: FeedbackStatus { packets: 36, bytes: 37 },
     }
 }
 
@@ -275,7 +277,7 @@ fn a_program_without_links_has_a_whole_document_too() {
 fn json_tells_what_version_2_knows() {
     let json = parsed(&sample());
     assert_eq!(json["protocol_version"], 2);
-    insta::assert_snapshot!(serde_json::to_string(&json["peers"][0]).unwrap(), @r#"{"copies":{"sent":46,"withheld":47},"lanes":{"deadline":31,"duplicates":34,"held_bytes":26,"held_packets":25,"in_order":28,"late":33,"overflow":32,"proven_lost":29,"skipped":30,"striped":35,"wait_ms":27.25},"name":"camper","policy":"redundant","public_key":"3p7bfXt9wbTTW2HC7OQ1Nz+DQ8hbeGdNrfx+FG+IK08=","queue":{"bytes":21,"marked":22,"packets":20},"recovery":{"given_up":24,"resent":23},"software":"mlvpn \\u{1b}","uptime_seconds":19.5}"#);
+    insta::assert_snapshot!(serde_json::to_string(&json["peers"][0]).unwrap(), @r#"{"copies":{"sent":46,"withheld":47},"feedback":{"bytes":37,"packets":36},"lanes":{"deadline":31,"duplicates":34,"held_bytes":26,"held_packets":25,"in_order":28,"late":33,"overflow":32,"proven_lost":29,"skipped":30,"striped":35,"wait_ms":27.25},"name":"camper","policy":"redundant","public_key":"3p7bfXt9wbTTW2HC7OQ1Nz+DQ8hbeGdNrfx+FG+IK08=","queue":{"bytes":21,"marked":22,"packets":20},"recovery":{"given_up":24,"resent":23},"software":"mlvpn \\u{1b}","uptime_seconds":19.5}"#);
     insta::assert_snapshot!(serde_json::to_string(&json["tunnels"][0]["path"]).unwrap(), @r#"{"capacity":1250000,"id":3,"in_flight_bytes":36,"loss_ratio":0.015625,"min_rtt_ms":18.25,"mtu":1472,"queue_delay_ms":4.5,"rate_state":"not_limited","resent_bytes":38,"resent_packets":37,"state":"suspect"}"#);
     assert_eq!(json["tunnels"][1]["path"], Value::Null);
     assert_eq!(json["peers"][1]["name"], Value::Null);
@@ -296,6 +298,8 @@ fn metrics_tell_what_version_2_knows() {
     mlvpn_peer_given_up_total{peer="camper"} 24
     mlvpn_peer_copies_total{peer="camper"} 46
     mlvpn_peer_copies_withheld_total{peer="camper"} 47
+    mlvpn_peer_feedback_packets_total{peer="camper"} 36
+    mlvpn_peer_feedback_bytes_total{peer="camper"} 37
     mlvpn_peer_striped_lanes{peer="camper"} 35
     mlvpn_peer_held_packets{peer="camper"} 25
     mlvpn_peer_held_bytes{peer="camper"} 26

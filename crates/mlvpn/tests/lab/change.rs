@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use mlvpn_io::netlink::{Prefix, Route};
+use mlvpn_io::netlink::Prefix;
 use mlvpn_lab::Lab;
 use mlvpn_lab::daemon::Signal;
 use mlvpn_lab::workload::DatagramStream;
@@ -195,7 +195,7 @@ fn a_download_goes_on_when_the_client_has_another_address() {
     let transfer = tunnel.download().start().unwrap();
     wait_for("bytes from the first address", || transfer.bytes() > 100_000);
     let other = IpAddr::V4(Ipv4Addr::new(198, 18, 1, 77));
-    move_client(&lab, other);
+    lab.readdress("dsl1", Prefix::new(other, 24), lab.link("dsl1").server_end_v4()).unwrap();
     let at_change = transfer.bytes();
     wait_for("bytes to the other address", || transfer.bytes() > at_change + 2_000_000);
     assert_eq!(transfer.stop().unwrap().wrong_bytes(), 0);
@@ -203,23 +203,4 @@ fn a_download_goes_on_when_the_client_has_another_address() {
     assert!(remote.as_str().unwrap().starts_with("198.18.1.77:"), "{remote}");
     tunnel.server.wait_for_log("the peer has another address");
     assert_eq!((tunnel.client.disconnects("dsl1"), tunnel.server.disconnects("dsl1")), (0, 0));
-}
-
-/// Gives the client's end of `dsl1` the address `to` in place of the one that it has.
-fn move_client(lab: &Lab, to: IpAddr) {
-    let link = lab.link("dsl1");
-    let mut netlink = lab.client().netlink();
-    let device = netlink.link_by_name("dsl1").unwrap().index;
-    netlink.add_address(device, Prefix::new(to, 24)).unwrap();
-    netlink.delete_address(device, Prefix::new(link.client_v4(), 24)).unwrap();
-    // Deleting the first address of a network deletes the others with it, and their routes.
-    match netlink.add_address(device, Prefix::new(to, 24)) {
-        Err(error) if !error.is_already_there() => panic!("{error}"),
-        _ => {}
-    }
-    let route = Route::to(Prefix::all_of(to)).via(link.server_end_v4()).by_link(device);
-    for table in [mlvpn_io::netlink::TABLE_MAIN, 1_001] {
-        let route = route.clone().from_source(to).in_table(table).with_metric(50);
-        netlink.replace_route(&route).unwrap();
-    }
 }

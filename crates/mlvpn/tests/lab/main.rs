@@ -28,9 +28,11 @@ macro_rules! tests {
 }
 
 mod bonding;
+mod browser;
 mod change;
 mod conf;
 mod device;
+mod doctor;
 mod failover;
 mod flood;
 mod hook;
@@ -39,9 +41,13 @@ mod mtu;
 mod network;
 mod policies;
 mod restart;
+mod roaming;
+mod sandbox;
+mod setup;
 mod start;
 mod status;
 mod switch;
+mod top;
 mod tunnel;
 mod versions;
 mod wait;
@@ -57,8 +63,10 @@ fn main() -> ExitCode {
     arguments.test_threads.get_or_insert(THREADS);
     let modules = [
         bonding::TESTS,
+        browser::TESTS,
         change::TESTS,
         device::TESTS,
+        doctor::TESTS,
         failover::TESTS,
         flood::TESTS,
         hook::TESTS,
@@ -67,9 +75,13 @@ fn main() -> ExitCode {
         network::TESTS,
         policies::TESTS,
         restart::TESTS,
+        roaming::TESTS,
+        sandbox::TESTS,
+        setup::TESTS,
         start::TESTS,
         status::TESTS,
         switch::TESTS,
+        top::TESTS,
         versions::TESTS,
     ];
     let trial = |&(name, body): &Test| {

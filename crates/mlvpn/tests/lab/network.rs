@@ -1,6 +1,6 @@
 //! The network of both hosts set up by the program itself.
 
-mod world;
+pub(crate) mod world;
 
 use mlvpn_lab::daemon::Signal;
 use mlvpn_lab::workload::Transfer;
@@ -17,6 +17,9 @@ tests![
     strict_reverse_path_filters_let_the_links_answer,
     with_the_kill_switch_nothing_goes_past_the_tunnel,
     what_cannot_be_set_up_is_named_and_nothing_remains,
+    killed_at_any_moment_all_is_undone_by_the_next,
+    what_others_remove_comes_back,
+    resolved_is_told_of_the_name_servers_and_of_their_end,
 ];
 
 fn a_lan_host_downloads_over_both_links_in_both_families_with_the_servers_address() {
@@ -180,6 +183,7 @@ fn strict_reverse_path_filters_let_the_links_answer() {
 
 fn with_the_kill_switch_nothing_goes_past_the_tunnel() {
     let world = World::new();
+    world.lead_answers_to_the_lan();
     let before = world.states();
     let (mut server, mut client) =
         world.start(|_| {}, |conf| conf.set("general", "kill_switch", "yes"));
@@ -188,11 +192,12 @@ fn with_the_kill_switch_nothing_goes_past_the_tunnel() {
     wait_for("the tunnel down", || {
         !world.output(&world.client, &["ip", "rule"]).contains("lookup 27000")
     });
-    for web in [WEB_V4, WEB_V6] {
-        for host in [&world.client, &world.lan] {
-            assert_eq!(world.seen_from(host, web), None, "{} leaks to {web}", host.name());
-        }
-    }
+    let leaks = || -> Vec<_> {
+        let ways = [WEB_V4, WEB_V6].map(|web| [(&world.client, web), (&world.lan, web)]);
+        let is_open = |(host, web): &(&_, _)| world.seen_from(host, *web).is_some();
+        ways.into_iter().flatten().filter(is_open).map(|(host, web)| (host.name(), web)).collect()
+    };
+    assert!(leaks().is_empty(), "{:?}", leaks());
     // Neighbours are still reached.
     assert_eq!(
         world.seen_from_in(&world.client, &world.lan, LAN_HOST_V4),
@@ -223,6 +228,72 @@ fn what_cannot_be_set_up_is_named_and_nothing_remains() {
     assert_same(&world.states(), &before);
     // A signal that comes too late is no harm.
     let _ = end.daemon.signal(Signal::SIGTERM);
+}
+
+fn killed_at_any_moment_all_is_undone_by_the_next() {
+    let world = World::new();
+    let before = world.states();
+    let mut server = world.server(|_| {});
+    let mut client = world.client(|_| {});
+    for moment_ms in [0, 10, 20, 40, 60, 90, 130, 200, 300, 600] {
+        std::thread::sleep(std::time::Duration::from_millis(moment_ms));
+        client.kill_half_way();
+        client.start_again();
+    }
+    client.kill_half_way();
+    server.kill_half_way();
+    for end in [&mut client, &mut server] {
+        end.start_again();
+        end.wait_for_status();
+        end.stop();
+    }
+    assert_same(&world.states(), &before);
+    assert_eq!(client.resolv_conf(), world::RESOLV_CONF);
+    assert!(client.left_in_etc().is_empty(), "{:?}", client.left_in_etc());
+}
+
+fn what_others_remove_comes_back() {
+    let world = World::new();
+    let before = world.states();
+    let (mut server, mut client) = world.start(|_| {}, |_| {});
+    wait_for("the web", || world.seen_from(&world.lan, WEB_V4) == Some(SERVER_PUBLIC_V4));
+    let table = |host| world.output(host, &["nft", "list", "ruleset"]);
+    let with_table = table(&world.client);
+    assert!(with_table.contains("masquerade"), "{with_table}");
+    // As a reload of nftables.service does; and somebody who tidies up.
+    for script in ["flush ruleset", "delete chain inet mlvpn_0 nat", "delete table inet mlvpn_0"] {
+        world.output(&world.client, &["nft", script]);
+        wait_for(script, || table(&world.client) == with_table);
+    }
+    // As systemd-networkd does when it starts.
+    let rules = world.output(&world.client, &["ip", "rule"]);
+    world.output(&world.client, &["ip", "rule", "del", "table", "27000"]);
+    world.output(&world.client, &["ip", "route", "flush", "table", "27201"]);
+    wait_for("the rules", || world.output(&world.client, &["ip", "rule"]) == rules);
+    wait_for("the link's routes", || {
+        world
+            .output(&world.client, &["ip", "route", "show", "table", "27201"])
+            .contains("192.168.1.2")
+    });
+    wait_for("the web again", || world.seen_from(&world.lan, WEB_V4) == Some(SERVER_PUBLIC_V4));
+    client.stop();
+    server.stop();
+    assert_same(&world.states(), &before);
+}
+
+fn resolved_is_told_of_the_name_servers_and_of_their_end() {
+    let world = World::new();
+    let mut server = world.server(|_| {});
+    let mut client =
+        world.client_with_resolved(|conf| conf.set("general", "dns", "9.9.9.9 2620:fe::fe"));
+    let told = ["dns tun0 9.9.9.9 2620:fe::fe", "domain tun0 ~.", "default-route tun0 yes"];
+    wait_for("resolved told", || client.resolvectl_calls() == told);
+    assert!(client.has_stub(), "the file is resolved's");
+    client.stop();
+    assert_eq!(client.resolvectl_calls().last().map(String::as_str), Some("revert tun0"));
+    assert!(client.has_stub());
+    assert!(client.left_in_etc().is_empty(), "{:?}", client.left_in_etc());
+    server.stop();
 }
 
 /// Compares line by line, so that what differs is seen.

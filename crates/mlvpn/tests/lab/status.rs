@@ -10,6 +10,7 @@ use crate::tunnel::{End, LINK, Place, Plan, SERVER_V4, Tunnel, lab};
 use crate::wait::{PATIENCE, wait_for};
 
 tests![
+    a_host_that_is_a_name_is_looked_up_without_roots_rights_and_served,
     the_status_is_json_whose_counters_move,
     the_metrics_are_prometheus_text,
     wrong_requests_are_answered_with_404_and_400,
@@ -28,6 +29,24 @@ fn start() -> (mlvpn_lab::Lab, Tunnel) {
     plan.server.set("general", "control_bind_port", PORT);
     let tunnel = plan.start(&lab);
     (lab, tunnel)
+}
+
+fn a_host_that_is_a_name_is_looked_up_without_roots_rights_and_served() {
+    let lab = lab(&[("dsl1", LINK)]);
+    let mut plan = Plan::over(&lab);
+    plan.server.set("general", "control_bind_host", "localhost");
+    plan.server.set("general", "control_bind_port", PORT);
+    plan.client.set("general", "control_bind_host", "localhost");
+    plan.client.set("general", "control_bind_port", 81);
+    let mut tunnel = plan.start(&lab);
+    let host = &tunnel.server.host;
+    let mut stream = host.run(|| TcpStream::connect(("localhost", PORT)).unwrap()).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(b"GET /status HTTP/1.0\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.contains("\"mode\": \"server\""), "{answer}");
+    tunnel.client.wait_for_log("control_bind_port 81: Permission denied");
 }
 
 fn connect(end: &End) -> TcpStream {

@@ -41,6 +41,9 @@ pub(crate) const SERVER_V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0xfd44, 0, 0, 0, 0
 /// comes from a sender who had to wait for the processor.
 pub(crate) const LINK: &str = "down=20,delay=5,queue=400";
 
+/// The file for `/etc/hosts` of a program that has its own.
+const NAMES: &str = "hosts";
+
 /// What both ends know.
 pub(crate) const PASSWORD: &str = "apoziecxjvpoxkvpzeoirjdskpoezroizepzdlpojfoiezjrzanzaoinzoi";
 
@@ -61,12 +64,15 @@ pub(crate) fn two_links() -> Lab {
 pub(crate) struct Plan {
     pub(crate) client: Conf,
     pub(crate) server: Conf,
+    /// The client's `/etc/hosts`; when it is empty, that of the system.
+    pub(crate) names: String,
 }
 
 impl Plan {
     /// A tunnel over all links of the lab; only a dead link is ever slow enough for its timeout.
     pub(crate) fn over(lab: &Lab) -> Self {
-        let mut plan = Self { client: Conf::default(), server: Conf::default() };
+        let (client, server) = (Conf::default(), Conf::default());
+        let mut plan = Self { client, server, names: String::new() };
         plan.client.set("general", "mode", "client");
         plan.server.set("general", "mode", "server");
         plan = plan.both("general", "password", PASSWORD);
@@ -100,13 +106,28 @@ impl Plan {
 
     /// Starts both ends and waits until all links are up.
     pub(crate) fn start(self, lab: &Lab) -> Tunnel {
+        self.start_at(lab.client(), lab)
+    }
+
+    /// The same with the client at another host, from which the lab's client forwards.
+    pub(crate) fn start_at(self, client: &Host, lab: &Lab) -> Tunnel {
+        let tunnel = self.start_without_waiting_at(client, lab);
+        tunnel.wait_until_up();
+        tunnel
+    }
+
+    /// Starts both ends.
+    pub(crate) fn start_without_waiting(self, lab: &Lab) -> Tunnel {
+        self.start_without_waiting_at(lab.client(), lab)
+    }
+
+    fn start_without_waiting_at(self, client: &Host, lab: &Lab) -> Tunnel {
         let with_length = |ip: IpAddr| Prefix::new(ip, if ip.is_ipv4() { 30 } else { 64 });
         let (at_server, at_client) = ([SERVER_V4, SERVER_V6], [CLIENT_V4, CLIENT_V6]);
         let server = End::start(lab.server(), self.server, &at_server.map(with_length));
-        let client = End::start(lab.client(), self.client, &at_client.map(with_length));
-        let tunnel = Tunnel { client, server };
-        tunnel.wait_until_up();
-        tunnel
+        let addresses = at_client.map(with_length);
+        let client = End::start_with_names(client, self.client, &addresses, &self.names);
+        Tunnel { client, server }
     }
 }
 
@@ -157,8 +178,21 @@ pub(crate) struct End {
 
 impl End {
     /// Starts the program and gives its interface addresses.
-    pub(crate) fn start(host: &Host, mut conf: Conf, addresses: &[Prefix]) -> Self {
+    pub(crate) fn start(host: &Host, conf: Conf, addresses: &[Prefix]) -> Self {
+        Self::start_with_names(host, conf, addresses, "")
+    }
+
+    /// The same with `names` for its `/etc/hosts`, unless that is empty.
+    pub(crate) fn start_with_names(
+        host: &Host,
+        mut conf: Conf,
+        addresses: &[Prefix],
+        names: &str,
+    ) -> Self {
         let place = Place::new();
+        if !names.is_empty() {
+            place.write(NAMES, names, 0o644);
+        }
         conf.set("general", "control_unix_path", place.path("socket").display());
         place.write("mlvpn.conf", &conf.to_string(), 0o600);
         let daemon = start_daemon(host, &place);
@@ -166,6 +200,12 @@ impl End {
         let mut end = Self { host: host.clone(), daemon, conf, place, addresses };
         end.configure_interface();
         end
+    }
+
+    /// Changes what names mean to a program that was started with some.
+    pub(crate) fn rename(&self, names: &str) {
+        // Not another file: what is mounted is the file, not its name.
+        fs::write(self.place.path(NAMES), names).unwrap();
     }
 
     /// Kills both processes at once, as a power failure would.
@@ -347,10 +387,18 @@ pub(crate) fn is_running(pid: Pid) -> bool {
 }
 
 fn start_daemon(host: &Host, place: &Place) -> Daemon {
-    let config = place.path("mlvpn.conf");
-    let builder = Daemon::builder(host, PROGRAM).unwrap();
+    let names = place.path(NAMES);
+    let builder = if names.exists() {
+        let script =
+            format!("mount --bind '{}' /etc/hosts && exec '{PROGRAM}' \"$@\"", names.display());
+        let builder = Daemon::builder(host, "unshare").unwrap();
+        builder.args(["--mount", "sh", "-c", &script, "mlvpn"])
+    } else {
+        Daemon::builder(host, PROGRAM).unwrap()
+    };
     // Hosts share a file system, but not what is remembered of their networks.
     let builder = builder.env("RUNTIME_DIRECTORY", place.path("run"));
+    let config = place.path("mlvpn.conf");
     builder.arg("-c").arg(config).arg("--debug").args(user_arguments()).start().unwrap()
 }
 

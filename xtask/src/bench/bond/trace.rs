@@ -1,6 +1,6 @@
 //! `cargo xtask bench trace`: one flow over bonded links, as it goes, beside what both ends think of the links.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -15,7 +15,7 @@ use serde_json::Value;
 use super::measure::Bench;
 use super::scenario::{SCENARIOS, Scenario};
 use super::tunnel::Tunnel;
-use crate::bench::{absolute, build};
+use crate::bench::build::Program;
 
 const INTERVAL: Duration = Duration::from_millis(200);
 
@@ -36,9 +36,8 @@ pub(in crate::bench) struct Options {
     /// Congestion control of the hosts inside the tunnel
     #[arg(long, default_value = "cubic", value_parser = ["cubic", "bbr"])]
     congestion: String,
-    /// Trace this program instead of building mlvpn
-    #[arg(long, value_name = "PATH")]
-    mlvpn: Option<PathBuf>,
+    #[command(flatten)]
+    program: Program,
 }
 
 /// Sends, and prints a line every 200 ms.
@@ -46,13 +45,7 @@ pub(in crate::bench) struct Options {
 /// # Errors
 /// When something cannot be built or set up, the transfer failed, or a signal said to stop.
 pub(in crate::bench) fn run(options: &Options, root: &Path, arguments: &[&str]) -> Result<()> {
-    let mlvpn = match &options.mlvpn {
-        Some(path) => absolute(path)?,
-        None => build::release(root, "mlvpn")?,
-    };
-    if cfg!(debug_assertions) {
-        return build::replace_by_release(root, arguments, &mlvpn);
-    }
+    let mlvpn = options.program.find(root, arguments)?;
     let named = |scenario: &&Scenario| scenario.name == options.scenario;
     let scenario = SCENARIOS.iter().find(named).context("the name was checked")?;
     let links = scenario.links()?;

@@ -19,6 +19,7 @@ pub(in crate::config) fn check(config: &Config, sections: &Sections<'_>, finding
     check_addresses(config, &place, findings);
     check_gateways(config, &place, findings);
     check_names(config, &place, findings);
+    check_server(config, &place, findings);
     if let (Some(mtu), Some(span), Some(_)) =
         (config.general.interface.mtu, place("mtu"), config.general.addresses.ip6)
         && mtu < MIN_MTU_IP6
@@ -85,6 +86,22 @@ fn check_names(config: &Config, place: &dyn Fn(&str) -> Option<Span>, findings: 
             )
             .label("no name server but a neighbour is reached while the tunnel is down")
             .help("write the server's address as remotehost, or use a name server in the local network"),
+        );
+    }
+}
+
+/// A server sends what comes from its peers on to others, which a kill switch is there to prevent.
+fn check_server(config: &Config, place: &dyn Fn(&str) -> Option<Span>, findings: &mut Findings) {
+    if let Some(span) = place("kill_switch")
+        && config.general.network.has_kill_switch
+        && config.general.mode == Mode::Server
+    {
+        findings.push(
+            Finding::error(span, "a server cannot have a kill switch")
+                .label("would refuse what comes out of the tunnel, and every login")
+                .help(
+                    "remove the line here, and set kill_switch in the configuration of the client",
+                ),
         );
     }
 }

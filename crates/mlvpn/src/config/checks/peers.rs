@@ -144,7 +144,7 @@ fn check_networks(own: &Own<'_>, peers: &[Read<'_, '_>], findings: &mut Findings
                     )
                     .label("ignored")
                     .help(format!(
-                        "remove the line; {key}_routes in [general] are for the status command"
+                        "remove the line; {key}_routes in [general] are the networks to reach through the tunnel"
                     )),
                 );
             }

@@ -112,6 +112,9 @@ mistakes! {
     default_route_without_gateway:
         with("tuntap = tap\ndefault_route = yes\nip4 = 10.9.0.1/24\n"), 1, 0;
     dns_by_name: with("dns = 192.0.2.53, ns.example.org\n"), 1, 0;
+    kill_switch_of_a_server: format!(
+        "{}kill_switch = yes\n[a]\nbindport = 5080\n", CLIENT.replace("client", "server")
+    ), 1, 0;
     kill_switch_with_a_name: format!(
         "{CLIENT}kill_switch = yes\n[a]\nremotehost = vpn.example.org\nremoteport = 5080\n"
     ), 0, 1;

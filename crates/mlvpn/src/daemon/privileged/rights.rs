@@ -4,8 +4,11 @@ use std::io;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use caps::Capability;
+use mlvpn_io::privileges;
 use mlvpn_io::tun::{Kind, Tun, TunOptions};
 
+use super::super::capabilities;
 use crate::cli::RunArgs;
 use crate::config::{Config, InterfaceKind};
 
@@ -16,8 +19,7 @@ const BUSY_WAIT: Duration = Duration::from_millis(150);
 /// Says what is missing before anything fails half way.
 pub(super) fn check_rights(args: &RunArgs) -> anyhow::Result<()> {
     let is_root = nix::unistd::geteuid().is_root();
-    let can_administer =
-        caps::has_cap(None, caps::CapSet::Effective, caps::Capability::CAP_NET_ADMIN);
+    let can_administer = caps::has_cap(None, caps::CapSet::Effective, Capability::CAP_NET_ADMIN);
     if !can_administer.unwrap_or(is_root) {
         bail!(
             "the right to administer the network is missing (CAP_NET_ADMIN), which opening the \
@@ -37,6 +39,41 @@ pub(super) fn check_rights(args: &RunArgs) -> anyhow::Result<()> {
              name another one with --user, or run it as root with --yes-run-as-root"
         ),
         Err(error) => bail!("cannot look up user {user}: {error}"),
+    }
+}
+
+/// What is needed after the start when there is no status command: the network, sockets with low ports
+/// and bound to devices, files whatever their owner, and a worker that becomes another user, without
+/// rights, and may have to be killed.
+const KEPT: [Capability; 8] = [
+    Capability::CAP_NET_ADMIN,
+    Capability::CAP_NET_RAW,
+    Capability::CAP_NET_BIND_SERVICE,
+    Capability::CAP_DAC_OVERRIDE,
+    Capability::CAP_SETUID,
+    Capability::CAP_SETGID,
+    Capability::CAP_SETPCAP,
+    Capability::CAP_KILL,
+];
+
+/// Gives up the rights that are of no use from now on, in this thread and those that it starts.
+///
+/// # Errors
+/// What the kernel says.
+pub(super) fn give_up_rest() -> anyhow::Result<()> {
+    capabilities::keep_possible(&KEPT);
+    capabilities::keep_only(&KEPT).context("cannot give up capabilities")?;
+    privileges::set_no_new_privs().context("cannot forbid new privileges")
+}
+
+/// What is known about the end of the worker.
+pub(super) fn cause(status: std::process::ExitStatus) -> &'static str {
+    use std::os::unix::process::ExitStatusExt as _;
+    if status.signal() == Some(nix::sys::signal::Signal::SIGSYS as i32) {
+        "it made a system call that its sandbox forbids: an attack, or a bug worth a report; the kernel's \
+         log (`dmesg`, `journalctl -k`) has the number of the call"
+    } else {
+        "the log says why"
     }
 }
 

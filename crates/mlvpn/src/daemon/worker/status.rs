@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use mlvpn_io::clock::unix_time;
+use mlvpn_io::sandbox::Fences;
 use mlvpn_proto::drop::DropReason;
 use mlvpn_proto::handshake::v1::LinkState as ProtoState;
 use mlvpn_proto::stats::Version;
@@ -21,7 +22,7 @@ use crate::logging::{REORDER, RTT, WRR};
 use crate::status::history::{EventKind, History};
 use crate::status::{
     Attachment, LinkLimits, LinkQuality, LinkState, LinkStatus, LinkTraffic, Mode, ReorderStatus,
-    SessionCounters, StatusSnapshot, TuntapKind, TuntapStatus, Volume,
+    SandboxStatus, SessionCounters, StatusSnapshot, TuntapKind, TuntapStatus, Volume,
 };
 
 /// What the status server shows.
@@ -54,6 +55,14 @@ impl StatusBoard {
             sender,
             started: None,
         }
+    }
+
+    /// Tells by which fences the worker is confined.
+    #[must_use]
+    pub(super) fn behind(mut self, fences: &Fences) -> Self {
+        let Fences { landlock_abi, has_seccomp, .. } = *fences;
+        self.current.sandbox = SandboxStatus { landlock_abi, has_seccomp };
+        self
     }
 
     /// What was, for the status server. Both use it on the control thread, and briefly.

@@ -14,6 +14,7 @@ pub(super) struct Peer<'a> {
     queue: Queue,
     recovery: Recovery,
     lanes: Lanes,
+    feedback: Feedback,
     policy: &'a str,
     copies: Copies,
 }
@@ -38,6 +39,12 @@ struct Recovery {
 }
 
 #[derive(Serialize)]
+struct Feedback {
+    packets: u64,
+    bytes: u64,
+}
+
+#[derive(Serialize)]
 struct Lanes {
     striped: u64,
     held_packets: u64,
@@ -54,7 +61,7 @@ struct Lanes {
 
 impl<'a> From<&'a PeerStatus> for Peer<'a> {
     fn from(peer: &'a PeerStatus) -> Self {
-        let PeerStatus { queue, recovery, copies, .. } = peer;
+        let PeerStatus { queue, recovery, copies, feedback, .. } = peer;
         Self {
             name: peer.name.as_deref(),
             public_key: peer.public_key.as_deref(),
@@ -65,6 +72,7 @@ impl<'a> From<&'a PeerStatus> for Peer<'a> {
             lanes: Lanes::new(&peer.lanes, peer.striped_lanes),
             policy: &peer.policy,
             copies: Copies { sent: copies.sent, withheld: copies.withheld },
+            feedback: Feedback { packets: feedback.packets, bytes: feedback.bytes },
         }
     }
 }

@@ -58,6 +58,14 @@ const PER_PEER: &[Metric<PeerStatus>] = &[
         "Second copies that were not sent for want of room.",
         |p| Whole(p.copies.withheld),
     ),
+    counter(
+        "mlvpn_peer_feedback_packets_total",
+        "Packets sent that tell the peer which of its packets came.",
+        |p| Whole(p.feedback.packets),
+    ),
+    counter("mlvpn_peer_feedback_bytes_total", "Bytes of these, with all headers.", |p| {
+        Whole(p.feedback.bytes)
+    }),
     gauge("mlvpn_peer_striped_lanes", "Lanes that are striped over several links.", |p| {
         Whole(p.striped_lanes)
     }),

@@ -113,6 +113,11 @@ impl World {
         }
     }
 
+    /// The router of the uplink with this number, from 0.
+    pub(crate) fn router(&self, number: usize) -> &Host {
+        &self.routers[number]
+    }
+
     fn nat(&self, router: &Host) {
         let rule = "table ip nat { chain post { type nat hook postrouting priority 100; \
                     oifname \"wan\" masquerade; }; }";
@@ -138,6 +143,24 @@ impl World {
         let index = client.link_by_name("eth1").unwrap().index;
         let route = Route::to(Prefix::ALL_V4).by_link(index).with_metric(100);
         client.replace_route(&route.via(new)).unwrap();
+    }
+
+    /// Has the internet know the way back to the LAN, so that what leaks from there is answered.
+    pub(crate) fn lead_answers_to_the_lan(&self) {
+        for (number, router) in (1..).zip(&self.routers) {
+            let steps = [
+                (router, format!("-4 route add 192.168.7.0/24 via 192.168.{number}.1")),
+                (router, format!("-6 route add fd07::/64 via 2001:db8:1{number}::1")),
+                (
+                    &self.internet,
+                    format!("-6 route add fd07::/64 via 2001:db8:2{number}::2 metric {number}"),
+                ),
+            ];
+            for (host, step) in steps {
+                let words: Vec<_> = std::iter::once("ip").chain(step.split(' ')).collect();
+                self.output(host, &words);
+            }
+        }
     }
 
     /// Takes the second uplink's device away.
@@ -168,7 +191,13 @@ impl World {
     /// The same for a server at `address` of the host `to`.
     pub(crate) fn seen_from_in(&self, from: &Host, to: &Host, address: IpAddr) -> Option<IpAddr> {
         let at = SocketAddr::new(address, PORT);
-        let listener = to.run(|| TcpListener::bind(at)).unwrap().unwrap();
+        // A child that another test is just starting may still hold the former one.
+        let mut listener = None;
+        wait_for("a place to listen", || {
+            listener = to.run(|| TcpListener::bind(at)).unwrap().ok();
+            listener.is_some()
+        });
+        let listener = listener.expect("it was waited for");
         let connect = || TcpStream::connect_timeout(&at, BRIEF);
         let _connection = from.run(connect).unwrap().ok()?;
         listener.set_nonblocking(true).unwrap();
@@ -238,19 +267,37 @@ impl World {
     }
 
     pub(crate) fn client(&self, change: impl FnOnce(&mut Conf)) -> End {
-        let mut conf = general("client", ["10.44.43.1/30", "fd44::1/64"]);
-        for key in ["nat", "default_route"] {
-            conf.set("general", key, "yes");
-        }
-        conf.set("general", "dns", "9.9.9.9");
-        for (link, device, port) in [("one", "eth1", 5080), ("two", "eth2", 5081)] {
-            conf.set(link, "binddev", device);
-            conf.set(link, "remotehost", SERVER_PUBLIC_V4);
-            conf.set(link, "remoteport", port);
-        }
-        change(&mut conf);
-        End::start(&self.client, conf)
+        End::start(&self.client, client_conf(change))
     }
+
+    /// The client on a host that asks systemd-resolved, in whose place a script notes how it is called.
+    pub(crate) fn client_with_resolved(&self, change: impl FnOnce(&mut Conf)) -> End {
+        End::start_on(&self.client, client_conf(change), |place| {
+            fs::create_dir(place.path("bin")).unwrap();
+            let script = format!("#!/bin/sh\necho \"$@\" >>'{}'\n", place.path("calls").display());
+            place.write("bin/resolvectl", &script, 0o755);
+            fs::remove_file(place.path("etc/resolv.conf")).unwrap();
+            std::os::unix::fs::symlink(STUB, place.path("etc/resolv.conf")).unwrap();
+        })
+    }
+}
+
+/// As Debian and Ubuntu have it.
+const STUB: &str = "../run/systemd/resolve/stub-resolv.conf";
+
+fn client_conf(change: impl FnOnce(&mut Conf)) -> Conf {
+    let mut conf = general("client", ["10.44.43.1/30", "fd44::1/64"]);
+    for key in ["nat", "default_route"] {
+        conf.set("general", key, "yes");
+    }
+    conf.set("general", "dns", "9.9.9.9");
+    for (link, device, port) in [("one", "eth1", 5080), ("two", "eth2", 5081)] {
+        conf.set(link, "binddev", device);
+        conf.set(link, "remotehost", SERVER_PUBLIC_V4);
+        conf.set(link, "remoteport", port);
+    }
+    change(&mut conf);
+    conf
 }
 
 fn general(mode: &str, [ip4, ip6]: [&str; 2]) -> Conf {
@@ -331,7 +378,12 @@ pub(crate) struct End {
 }
 
 impl End {
-    fn start(host: &Host, mut conf: Conf) -> Self {
+    fn start(host: &Host, conf: Conf) -> Self {
+        Self::start_on(host, conf, |_| {})
+    }
+
+    /// Starts it on a host whose files were prepared.
+    fn start_on(host: &Host, mut conf: Conf, prepare: impl FnOnce(&Place)) -> Self {
         let place = Place::new();
         conf.set("general", "control_unix_path", place.path("socket").display());
         place.write("mlvpn.conf", &conf.to_string(), 0o600);
@@ -341,6 +393,7 @@ impl End {
             let _ = fs::copy(Path::new("/etc").join(file), place.path("etc").join(file));
         }
         place.write("etc/resolv.conf", RESOLV_CONF, 0o644);
+        prepare(&place);
         let daemon = start_daemon(host, &place);
         Self { host: host.clone(), daemon, conf, place }
     }
@@ -361,6 +414,30 @@ impl End {
         self.daemon.wait(PATIENCE).unwrap();
         wait_for("the worker's end", || !is_running(worker));
         wait_for("its interface's end", || self.host.counters(TUN).is_err());
+    }
+
+    /// Kills the program at whatever it is doing; its worker ends by itself.
+    pub(crate) fn kill_half_way(&mut self) {
+        // It may have ended.
+        let _ = self.daemon.signal(Signal::SIGKILL);
+        self.daemon.wait(PATIENCE).unwrap();
+        wait_for("its interface's end", || self.host.counters(TUN).is_err());
+    }
+
+    /// Waits until it tells its status.
+    pub(crate) fn wait_for_status(&self) {
+        wait_for("a status", || self.status()["pid"].is_number());
+    }
+
+    /// How `resolvectl` was called, line by line.
+    pub(crate) fn resolvectl_calls(&self) -> Vec<String> {
+        let text = fs::read_to_string(self.place.path("calls")).unwrap_or_default();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    /// Whether `resolv.conf` leads to where it has led.
+    pub(crate) fn has_stub(&self) -> bool {
+        fs::read_link(self.place.path("etc/resolv.conf")).is_ok_and(|to| to == Path::new(STUB))
     }
 
     pub(crate) fn stop(&mut self) {
@@ -429,10 +506,18 @@ impl Drop for End {
     }
 }
 
-/// In a mount namespace in which `/etc` is a folder of the test.
+/// In a mount namespace in which `/etc` is a folder of the test; and `/run`, where systemd-resolved runs.
 fn start_daemon(host: &Host, place: &Place) -> Daemon {
-    let script =
-        format!("mount --bind '{}' /etc && exec '{PROGRAM}' \"$@\"", place.path("etc").display());
+    let mut script = format!("set -e; mount --bind '{}' /etc; ", place.path("etc").display());
+    if place.path("bin").exists() {
+        let bin = place.path("bin");
+        script += "mount -t tmpfs tmpfs /run; mkdir -p /run/systemd/resolve; ";
+        script += &format!("mount --bind '{}' /usr/local/bin; ", bin.display());
+        script += "if [ -e /usr/bin/resolvectl ]; then ";
+        script += &format!("mount --bind '{}/resolvectl' /usr/bin/resolvectl; fi; ", bin.display());
+        script += "echo nameserver 127.0.0.53 >/run/systemd/resolve/stub-resolv.conf; ";
+    }
+    script += &format!("exec '{PROGRAM}' \"$@\"");
     let builder = Daemon::builder(host, "unshare").unwrap();
     let builder = builder.env("RUNTIME_DIRECTORY", place.path("run"));
     let builder = builder.args(["--mount", "sh", "-c", &script, "mlvpn", "-c"]);

@@ -8,8 +8,8 @@ use mlvpn_proto::{Instant, LinkStats, SessionStats};
 
 use crate::config::Config;
 use crate::status::{
-    CopyStatus, LaneStatus, PathState, PathStatus, PeerStatus, QueueStatus, RateState,
-    RecoveryStatus,
+    CopyStatus, FeedbackStatus, LaneStatus, PathState, PathStatus, PeerStatus, QueueStatus,
+    RateState, RecoveryStatus,
 };
 
 /// The peers, by their names in the configuration.
@@ -37,6 +37,10 @@ fn peer_status(config: &Config, numbers: &PeerStats, now: Instant) -> PeerStatus
         striped_lanes: numbers.striped as u64,
         policy: numbers.policy.as_str().to_owned(),
         copies: CopyStatus { sent: numbers.copies.sent, withheld: numbers.copies.withheld },
+        feedback: FeedbackStatus {
+            packets: numbers.feedback.packets,
+            bytes: numbers.feedback.bytes,
+        },
     }
 }
 
@@ -113,6 +117,7 @@ mod tests {
             striped: 2,
             policy: mlvpn_proto::Policy::Redundant,
             copies: mlvpn_proto::stats::CopyStats { sent: 3, withheld: 4 },
+            feedback: mlvpn_proto::stats::Traffic::default(),
         }
     }
 
