@@ -40,7 +40,7 @@ use tracing::{debug, info, warn};
 
 use desired::Desired;
 use firewall::Surroundings;
-use operations::Operation;
+use operations::{Operation, Owned};
 use present::Present;
 use record::{Claim, Record};
 use resolver::Resolver;
@@ -96,6 +96,8 @@ pub struct Network {
     tables: Option<TableMonitor>,
     setup: Setup,
     is_tunnel_up: bool,
+    /// Whether the interface has been up since it is to be: who sets it down then wants it down.
+    was_up: bool,
     /// The nftables table that there is; `None` also when that is not known.
     script: Option<String>,
     sysctls: Sysctls,
@@ -129,6 +131,7 @@ impl Network {
             tables: tables.ok(),
             setup: Setup { interface: interface.to_owned(), ..Setup::default() },
             is_tunnel_up: false,
+            was_up: false,
             script: None,
             sysctls: Sysctls::of_kernel(),
             resolver: Resolver::of_host(),
@@ -226,7 +229,10 @@ impl Network {
     fn converge_kernel(&mut self, present: &Present) -> Vec<NetworkError> {
         let slot = self.claim.slot;
         let desired = Desired::of(&self.setup, slot, present, self.is_tunnel_up);
-        let batches = operations::difference(&desired, present, &self.record.owned(), slot);
+        let is_up = present.link(&desired.interface).is_some_and(|link| link.is_up);
+        self.was_up = desired.is_up && (self.was_up || is_up);
+        let owned = Owned { was_up: self.was_up, ..self.record.owned() };
+        let batches = operations::difference(&desired, present, &owned, slot);
         let mut errors = Vec::new();
         for batch in &batches {
             for operation in &batch.operations {

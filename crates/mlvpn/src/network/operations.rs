@@ -60,6 +60,8 @@ pub struct Owned {
     pub addresses: Vec<Prefix>,
     /// Whether we set it up.
     pub is_up: bool,
+    /// Whether it has been up since it is to be, whoever set it up.
+    pub was_up: bool,
 }
 
 impl Operation {
@@ -131,7 +133,7 @@ fn interface(desired: &Desired, present: &Present, owned: &Owned) -> Batch {
     let mut operations: Vec<_> =
         missing.map(|prefix| Operation::AddAddress(link.index, *prefix)).collect();
     // Once: who sets it down later wants it down.
-    if desired.is_up && !link.is_up && !owned.is_up {
+    if desired.is_up && !link.is_up && !owned.is_up && !owned.was_up {
         operations.push(Operation::SetUp(link.index));
     }
     if !desired.is_up && owned.is_up && link.is_up {

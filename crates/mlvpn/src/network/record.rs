@@ -52,7 +52,7 @@ impl Record {
     #[must_use]
     pub fn owned(&self) -> Owned {
         let addresses = self.addresses.iter().filter_map(|text| text.parse::<Prefix>().ok());
-        Owned { addresses: addresses.collect(), is_up: self.is_up }
+        Owned { addresses: addresses.collect(), is_up: self.is_up, was_up: false }
     }
 }
 

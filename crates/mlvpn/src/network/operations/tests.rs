@@ -89,7 +89,7 @@ fn the_steps_lead_to_what_is_wanted_and_then_there_are_none_and_back_again() {
     for operation in operations(&wanted, &now, &Owned::default()) {
         now = after(now, &operation);
     }
-    let owned = Owned { addresses: wanted.addresses.clone(), is_up: true };
+    let owned = Owned { addresses: wanted.addresses.clone(), is_up: true, was_up: true };
     assert_eq!(operations(&wanted, &now, &owned), [], "{now:?}");
     let nothing = Desired { interface: "tun0".to_owned(), ..Desired::default() };
     for operation in operations(&nothing, &now, &owned) {
@@ -158,8 +158,10 @@ fn an_interface_that_the_user_has_set_down_or_given_addresses_stays_so() {
     now.addresses = ["10.9.0.1/30", "10.77.0.1/30"]
         .map(|text| Address { link: 7, prefix: prefix(text), peer: None })
         .to_vec();
-    let owned = Owned { addresses: Vec::new(), is_up: true };
+    let owned = Owned { is_up: true, ..Owned::default() };
     assert_eq!(operations(&wanted, &now, &owned), []);
+    let set_up_by_another = Owned { was_up: true, ..Owned::default() };
+    assert_eq!(operations(&wanted, &now, &set_up_by_another), []);
     let nothing = Desired { interface: "tun0".to_owned(), ..Desired::default() };
     assert_eq!(operations(&nothing, &now, &owned), []);
 }
