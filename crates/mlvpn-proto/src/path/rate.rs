@@ -15,6 +15,7 @@ mod delivery;
 mod look;
 mod loss;
 mod measured;
+mod rise;
 mod standing;
 mod startup;
 mod trial;
@@ -31,6 +32,7 @@ use look::Look;
 use loss::Verdict;
 pub use measured::FeedbackSample;
 use measured::{ASSUMED_RTT, Measured};
+use rise::{Conditions, Rise};
 use startup::Startup;
 use trial::{DrainTrial, Rivalry};
 
@@ -90,6 +92,8 @@ const BELOW_POLICER: f64 = 0.98;
 const BELOW_FULL_QUEUE: f64 = 0.85;
 /// A queue below this is a sight of the empty network.
 const EMPTY: Duration = Duration::from_micros(700);
+/// Longer than any trial of a higher rate.
+const TRIED: Duration = Duration::from_secs(2);
 /// An estimate that was not tested for so long is stale, and this much of it is used.
 const STALE_AFTER: Duration = Duration::from_secs(30);
 const STALE_SHARE: f64 = 0.75;
@@ -126,6 +130,7 @@ pub struct RateController {
     growth: Growth,
     overload: Overload,
     look: Look,
+    rise: Rise,
     rivalry: Rivalry,
     last_feedback: Option<Instant>,
     last_limited: Option<Instant>,
@@ -182,6 +187,7 @@ impl RateController {
             growth: Growth::default(),
             overload: Overload::default(),
             look: Look::default(),
+            rise: Rise::default(),
             rivalry: Rivalry::default(),
             last_feedback: None,
             last_limited: None,
@@ -221,6 +227,7 @@ impl RateController {
             self.follow_queue(step, now);
         }
         self.look_at_empty_network(step, now);
+        self.try_more(sample, now);
         self.estimate = self.estimate.clamp(RATES.0, self.limit);
     }
 
@@ -262,6 +269,7 @@ impl RateController {
             State::Drain => told + self.target().as_secs_f64(),
             _ => told + self.threshold().as_secs_f64(),
         };
+        let time = if self.rise.is_on() { time * self.gain.max(1.0) } else { time };
         let packets = (self.estimate * time / FULL_PACKET + SPARE_PACKETS).max(LEAST_PACKETS);
         (packets * FULL_PACKET) as u64
     }
@@ -273,6 +281,7 @@ impl RateController {
         self.gain = 1.0;
         self.measured.delivery.clear();
         self.overload = Overload::default();
+        self.rise.cancel();
         self.growth = Growth { per_round: GROWTH.1 / 4.0, free_since: None };
         self.last_feedback = Some(now);
     }
@@ -345,6 +354,7 @@ impl RateController {
         }
         self.overload = Overload { before_loss: self.overload.before_loss, ..Overload::default() };
         self.look.cancel();
+        self.rise.cancel();
         self.measured.queue.cancel_look();
     }
 
@@ -447,7 +457,9 @@ impl RateController {
     fn follow_queue(&mut self, step: Duration, now: Instant) {
         let (queue, target) = (self.own_queue(), self.target());
         let is_draining = self.state == State::Drain && queue > target;
-        self.state = if self.overload.reports_over >= REPORTS_OVER || is_draining {
+        let is_over = self.overload.reports_over >= REPORTS_OVER || is_draining;
+        // A trial makes the queue that it is judged by.
+        self.state = if is_over && !self.rise.is_on() {
             State::Drain
         } else if self.overload.standing_since.is_some() {
             State::Hold
@@ -461,7 +473,7 @@ impl RateController {
         } else {
             self.adopt_delivery(step);
         }
-        if queue > target * 3 / 2 {
+        if queue > target * 3 / 2 && !self.rise.is_on() {
             self.try_whose_queue(now);
         } else {
             self.overload.trial = None;
@@ -588,7 +600,8 @@ impl RateController {
         if self.state == State::Drain || self.own_queue() > self.threshold() {
             self.look.expect_fall();
         }
-        if self.look.is_due(self.estimate, now) && self.state != State::Drain {
+        let is_free = self.state != State::Drain && !self.rise.is_on();
+        if self.look.is_due(self.estimate, now) && is_free {
             let (queue, packet) = (self.own_queue(), self.packet_time());
             let (queue, mean) = if self.measured.queue.wanders() {
                 (queue + self.measured.queue.wander() * 2, standing::MEAN_SPAN)
@@ -609,6 +622,40 @@ impl RateController {
         if self.look.is_draining() {
             self.gain = look::GAIN;
             self.state = State::Rebase;
+        }
+    }
+
+    /// While nothing else lets the rate grow: whether the path carries more all the same.
+    fn try_more(&mut self, sample: &FeedbackSample, now: Instant) {
+        // Without jitter the queue is no illusion, and where delays vary by more the rate grows beside it.
+        let jitter = self.measured.queue.jitter();
+        let is_in_doubt = jitter >= startup::NOTABLE_JITTER && !self.is_noisy();
+        let is_free = !self.look.is_on() && !self.measured.loss.is_limiting();
+        if self.state == State::Hold && is_in_doubt && is_free {
+            let conditions = Conditions {
+                estimate: self.estimate,
+                queue: self.own_queue(),
+                jitter,
+                packet_time: self.packet_time(),
+                feedback_interval: self.measured.feedback_interval(),
+                round: self.round(),
+            };
+            self.rise.begin_if_due(conditions, now);
+        }
+        if self.rise.is_overflowing(self.own_queue()) {
+            self.rise.end(false, self.estimate, now);
+        } else if let Some(since) = self.rise.on_report(sample.sent_at, sample.received_at, now) {
+            let delivery = &self.measured.delivery;
+            let share = delivery.share(TRIED, since, Duration::ZERO);
+            let has_room = share.is_some_and(|share| self.rise.has_room(share));
+            let arrived = delivery.rate(TRIED, since, Duration::ZERO);
+            if let Some(arrived) = arrived.filter(|_| has_room) {
+                self.estimate = self.estimate.max(self.measured.loss.before_usual(arrived));
+            }
+            self.rise.end(has_room, self.estimate, now);
+        }
+        if let Some(gain) = self.rise.gain(now) {
+            self.gain = gain;
         }
     }
 

@@ -218,6 +218,27 @@ fn jitter_does_not_lower_the_rate() {
 }
 
 #[test]
+fn an_estimate_that_is_far_too_low_is_found_out() {
+    let mut late = Vec::new();
+    for seed in 1..=12 {
+        for (jitter_us, jitter_every_us, loss) in
+            [(0, 0, 0.0), (5_000, 0, 0.01), (5_000, 5_000, 0.01), (8_000, 20_000, 0.0)]
+        {
+            let link = Link { jitter_us, jitter_every_us, loss, ..Link::new(30.0, 70, 200.0) };
+            let link = Link { seed, ..link };
+            let mut controller = RateController::new(None, Some((1.5 * MEGABIT) as u64));
+            controller.startup = None;
+            let (record, _) = Simulation::new(link.clone(), controller).run(15_001);
+            let used = record.utilisation(&link, 6_000, 15_000);
+            if used < 0.9 {
+                late.push((jitter_us, jitter_every_us, seed, used));
+            }
+        }
+    }
+    assert!(late.is_empty(), "{late:?}");
+}
+
+#[test]
 fn a_link_that_gets_slower_is_followed_within_ten_round_trips() {
     for rtt in [10, 20, 60] {
         let link = step(50.0, 10.0, rtt);
