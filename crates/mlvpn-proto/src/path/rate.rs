@@ -438,7 +438,8 @@ impl RateController {
         let queue = self.measured.queue.own_latest().unwrap_or_default();
         let share = self.measured.share_over(round, Instant::ZERO);
         let jitter = self.measured.queue.jitter();
-        let queue = startup.certain_queue(queue, jitter, share, round, now);
+        let jitters = (jitter, self.measured.queue.most_jitter());
+        let queue = startup.certain_queue(queue, jitters, share, round, now);
         let is_full = if is_limited {
             startup.is_full(delivered, (queue, self.threshold()), round, now)
         } else {

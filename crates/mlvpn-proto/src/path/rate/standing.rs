@@ -148,6 +148,17 @@ impl StandingQueue {
         Duration::from_micros(self.jitter as u64)
     }
 
+    /// What the jitter may be while few values tell of it: without those that are taken to have come before
+    /// the first, and with the standard error of a mean of values that vary by as much as it is.
+    pub(super) fn most_jitter(&self) -> Duration {
+        let values = f64::from(self.jitters.max(1));
+        if values * JITTER_GAIN >= 1.0 {
+            return self.jitter();
+        }
+        let mean = self.jitter * (values + f64::from(FIRST_JITTERS)) / values;
+        Duration::from_micros((mean * (1.0 + values.sqrt().recip())) as u64)
+    }
+
     /// How far the delay now wanders: what radio does over more than one report, which no lowest value
     /// of a short time sees through. Our own queue, which is kept in bounds, hardly shows in it.
     pub(super) fn wander(&self) -> Duration {
@@ -342,6 +353,20 @@ mod tests {
         assert_eq!(queue.jitter(), Duration::ZERO);
         feed(&mut queue, 1_000, (0..100).map(|n| n % 2 * 4_000));
         assert!(queue.jitter() > MS * 3, "{:?}", queue.jitter());
+    }
+
+    #[test]
+    fn few_values_leave_open_how_much_the_delay_varies() {
+        let mut queue = StandingQueue::default();
+        feed(&mut queue, 0, (0..6).map(|n| n % 2 * 4_000));
+        let mean = MS * 4;
+        assert!(queue.jitter() < mean * 2 / 3, "{:?}", queue.jitter());
+        assert!(queue.most_jitter() > mean, "{:?}", queue.most_jitter());
+        feed(&mut queue, 100, (0..100).map(|n| n % 2 * 4_000));
+        assert_eq!(queue.most_jitter(), queue.jitter());
+        let mut calm = StandingQueue::default();
+        feed(&mut calm, 0, (0..6).map(|n| n * 700));
+        assert_eq!(calm.most_jitter(), Duration::ZERO, "a queue that grows steadily");
     }
 
     #[test]
