@@ -22,6 +22,7 @@ const FEEDBACK_BURST: f64 = 1_500.0;
 const UNKNOWN_RATE: u64 = 625_000;
 /// For so long feedback may be saved up meanwhile: a transfer that begins needs more of it.
 const SAVED_WHILE_UNKNOWN: Duration = Duration::from_secs(5);
+/// For so long it may be saved up once that is known.
 const SAVED: Duration = Duration::from_millis(50);
 
 impl Session {

@@ -111,7 +111,7 @@ impl Session {
             let slot = (self.upload.cursor + step) % PathId::COUNT;
             let Some(path) = self.paths[slot].as_deref() else { continue };
             // What is bound to a path goes over it also when it is left alone otherwise.
-            let is_asked = self.upload.has_bound(path.id) || self.upload.is_chosen(path.id);
+            let is_asked = self.upload.is_chosen(path.id) || self.upload.has_bound(path.id);
             if !path.is_ready() || !is_asked {
                 continue;
             }
