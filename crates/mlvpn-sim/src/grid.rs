@@ -11,7 +11,7 @@ mod table;
 
 pub use cell::{Cell, Line, Weather, all_cells, checked_cells};
 pub use load::Load;
-pub use outcome::{Outcome, Row};
+pub use outcome::{Outcome, Row, Running};
 pub use table::{HEADER, SEEDS_HEADER, row_text, seeds_text};
 
 use std::collections::BTreeMap;

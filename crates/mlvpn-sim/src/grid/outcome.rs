@@ -35,16 +35,39 @@ pub struct Outcome {
     pub held: usize,
 }
 
+/// A cell that runs: its world, in which the load has begun.
+#[derive(Debug)]
+pub struct Running {
+    /// The world; the load began when it was handed out.
+    pub world: World<SessionEndpoint>,
+    flows: Flows,
+}
+
+impl Running {
+    /// Brings the links of `cell` up and begins to send one second after the beginning of time.
+    #[must_use]
+    pub fn start(cell: &Cell) -> Self {
+        let links = cell.lines.iter().map(|line| line.link.clone()).collect();
+        let mut world = Tunnel::v2(links).with(|config| config.mtu = MTU).start_up(cell.seed);
+        world.set_inner_mtu(usize::from(MTU));
+        world.run_until(Instant::from_secs(1));
+        for (index, line) in cell.lines.iter().enumerate() {
+            world.schedule(index, line.schedule(secs(cell.seconds)));
+        }
+        let flows = cell.load.start(&mut world, cell.from, cell.udp_mbit);
+        Self { world, flows }
+    }
+
+    /// Mbit/s of payload that the load, requests and sparse flows apart, got between two moments.
+    #[must_use]
+    pub fn mbit(&self, from: Instant, to: Instant) -> f64 {
+        mbit(&self.world, &self.flows, from, to)
+    }
+}
+
 /// Runs `cell` over all its links.
 pub(super) fn run(cell: &Cell) -> Outcome {
-    let links = cell.lines.iter().map(|line| line.link.clone()).collect();
-    let mut world = Tunnel::v2(links).with(|config| config.mtu = MTU).start_up(cell.seed);
-    world.set_inner_mtu(usize::from(MTU));
-    world.run_until(Instant::from_secs(1));
-    for (index, line) in cell.lines.iter().enumerate() {
-        world.schedule(index, line.schedule(secs(cell.seconds)));
-    }
-    let flows = cell.load.start(&mut world, cell.from, cell.udp_mbit);
+    let Running { mut world, flows } = Running::start(cell);
     world.run_for(secs(cell.seconds));
     world.oracle().assert_clean();
     Outcome {

@@ -80,6 +80,16 @@ impl Network {
         }
     }
 
+    /// Bytes that wait before one direction of `link`, what is being sent included.
+    #[must_use]
+    pub fn waiting_bytes(&self, link: usize, direction: Direction) -> usize {
+        let pipes = &self.links[link].pipes;
+        match direction {
+            Direction::Down => pipes.down.waiting_bytes(),
+            Direction::Up => pipes.up.waiting_bytes(),
+        }
+    }
+
     /// Datagrams that went to an address at which nobody is any more.
     #[must_use]
     pub fn stray(&self) -> u64 {

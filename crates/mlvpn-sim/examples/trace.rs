@@ -1,0 +1,75 @@
+//! How one cell of the grid goes on, interval by interval:
+//! `cargo run --release -p mlvpn-sim --example trace -- lossy down cubic-1`.
+//!
+//! ```text
+//! trace [--seed=N] [--every=MS] [--until=S] WORD...
+//! ```
+//!
+//! In each line: the second, Mbit/s of payload, packets in the ingress queue, striped lanes, packets held by
+//! the receiver and what came out of order; then for each path what it is thought to carry in Mbit/s, the state of the rate
+//! controller, the queue in the network as it is thought to be and as it is, in ms, and what is on its way, in
+//! KB.
+
+use mlvpn_proto::path::rate::State;
+use mlvpn_proto::time::{Duration, Instant};
+use mlvpn_sim::grid::{Cell, Running, all_cells};
+use mlvpn_sim::world::Endpoint as _;
+
+fn main() {
+    let (options, words): (Vec<_>, Vec<_>) =
+        std::env::args().skip(1).partition(|argument| argument.starts_with("--"));
+    let number = |name: &str, default: u64| {
+        let text = options.iter().find_map(|option| option.strip_prefix(name));
+        text.map_or(default, |text| text.parse().expect("a number"))
+    };
+    let cells: Vec<Cell> = all_cells().into_iter().filter(|cell| cell.is_called(&words)).collect();
+    let [cell] = &cells[..] else {
+        eprintln!("these words name {} cells, and must name one", cells.len());
+        std::process::exit(2);
+    };
+    let cell = Cell { seed: number("--seed=", cell.seed), ..cell.clone() };
+    let every = Duration::from_millis(number("--every=", 500));
+    let until = Instant::from_secs(1 + number("--until=", cell.seconds));
+    let mut running = Running::start(&cell);
+    while running.world.now() < until {
+        let from = running.world.now();
+        running.world.run_for(every);
+        println!("{}", line(&cell, &running, from));
+    }
+}
+
+fn line(cell: &Cell, running: &Running, from: Instant) -> String {
+    let (world, way) = (&running.world, cell.direction());
+    let now = world.now();
+    let stats = world.stats(cell.from);
+    let peer = &stats.peers[0];
+    let mut text = format!(
+        "{:7.3} {:6.1} | {:4} {} {:4} {:3}",
+        now.as_micros() as f64 / 1e6,
+        running.mbit(from, now),
+        peer.queued.packets,
+        peer.striped,
+        world.endpoint(cell.from.other()).held_packets(now),
+        world.oracle().reordered(),
+    );
+    for (index, link) in stats.links.iter().enumerate() {
+        let Some(path) = &link.path else {
+            text += " | -";
+            continue;
+        };
+        let rate = cell.lines[index].link.spec(way).rate.unwrap_or(1) as f64;
+        let waiting = world.network().waiting_bytes(index, way) as f64 * 8e3 / rate;
+        text += &format!(
+            " | {:6.2} {} {:5.1} {waiting:5.1} {:4.0}",
+            path.capacity as f64 * 8e-6,
+            name(path.rate_state),
+            path.queue_delay.as_secs_f64() * 1e3,
+            path.in_flight as f64 / 1e3,
+        );
+    }
+    text
+}
+
+fn name(state: State) -> String {
+    format!("{state:?}").chars().take(5).collect::<String>()
+}
