@@ -16,24 +16,19 @@ const RATIO: f64 = 0.98;
 /// Cells that do not keep what is promised: the least ratio to the best link alone, and the most packets that
 /// came out of order. To be worked down: a cell that does better must be raised or taken out.
 const EXCEPTIONS: &[(&str, f64, u64)] = &[
-    ("1:1 +0ms 1% cubic-1", 0.98, 202),
-    ("1:1 +30ms 1% cubic-1", 0.98, 9),
-    ("2:1 +0ms 1% cubic-1", 0.98, 172),
-    ("2:1 +30ms 1% cubic-1", 0.98, 4),
-    ("2:1 +30ms 3% cubic-1", 0.97, 5),
-    ("5:1 +0ms 1% cubic-1", 0.98, 72),
-    ("10:1 +0ms 1% cubic-1", 0.94, 27),
-    ("10:1 +30ms 1% cubic-1", 0.96, 0),
-    ("2:1 +30ms 1% web", 0.97, 0),
-    ("2:1 +30ms 1% calls", 0.98, 102),
+    ("1:1 +0ms 1% cubic-1", 0.98, 2),
+    ("1:1 +30ms 1% cubic-1", 0.98, 1),
+    ("2:1 +0ms 1% cubic-1", 0.98, 5),
+    ("2:1 +30ms 3% cubic-1", 0.97, 1),
+    ("5:1 +0ms 1% cubic-1", 0.98, 7),
+    ("10:1 +0ms 1% cubic-1", 0.98, 5),
+    ("2:1 +30ms 1% calls", 0.98, 1),
     ("fibre+lte down bbr-1", 0.93, 0),
-    ("lossy down cubic-1", 0.98, 5),
-    ("dsl+lte+starlink down cubic-1", 0.98, 99),
-    ("dsl+lte+starlink down bbr-1", 0.40, 20),
-    ("five down cubic-1", 0.98, 176),
-    ("steps down cubic-1", 0.98, 478),
-    ("walk down cubic-1", 0.98, 1),
-    ("handovers down cubic-1", 0.98, 327),
+    ("dsl+lte+starlink down cubic-1", 0.98, 3),
+    ("dsl+lte+starlink down bbr-1", 0.83, 33),
+    ("five down cubic-1", 0.98, 88),
+    ("steps down cubic-1", 0.98, 165),
+    ("handovers down cubic-1", 0.98, 229),
 ];
 
 static ROWS: LazyLock<Vec<(Cell, Row)>> = LazyLock::new(|| {

@@ -9,7 +9,7 @@ use crate::time::{Duration, Instant};
 /// Packets that are remembered; what is older counts as lost. Two seconds at 1 Gbit/s.
 const MAX_PACKETS: usize = 1 << 18;
 /// A packet is lost when this many later ones were received (RFC 9002 section 6.1.1).
-const PACKET_THRESHOLD: u64 = 3;
+pub(super) const PACKET_THRESHOLD: u64 = 3;
 /// The least time threshold (RFC 9002 section 6.1.2, with its granularity).
 const GRANULARITY: Duration = Duration::from_millis(1);
 

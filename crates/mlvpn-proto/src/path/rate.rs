@@ -12,6 +12,7 @@
 //! it is accepted, else the rate stays below it.
 
 mod delivery;
+mod jitter;
 mod look;
 mod loss;
 mod measured;
@@ -140,6 +141,9 @@ pub struct RateController {
     overloaded_for: Duration,
     /// Since when packets wait for the path without a pause, on the receiver's clock.
     limited_since: Option<Instant>,
+    /// The latest time at which none waited, on our clock, and whether what was sent since then was reported.
+    unlimited_at: Instant,
+    is_told: bool,
     /// The first round trip was measured.
     has_begun: bool,
 }
@@ -194,6 +198,8 @@ impl RateController {
             proven: 0.0,
             overloaded_for: Duration::ZERO,
             limited_since: None,
+            unlimited_at: Instant::ZERO,
+            is_told: false,
             has_begun: start.is_some(),
         }
     }
@@ -207,18 +213,20 @@ impl RateController {
     /// Takes a feedback into account.
     pub fn on_feedback(&mut self, sample: &FeedbackSample, now: Instant) {
         let step = self.step(now);
-        let verdict = self.measured.on_feedback(sample, self.packet_time(), now);
+        let verdict = self.measured.on_feedback(sample, (step, self.packet_time()), now);
         if let Some(rtt) = sample.rtt.filter(|_| self.startup.is_some() && !self.has_begun) {
             self.has_begun = true;
             self.begin(rtt);
         }
         if !sample.is_limited {
             self.limited_since = None;
+            self.unlimited_at = now;
             self.start_up(false, now);
-            self.on_not_limited();
+            self.on_not_limited(sample.received_at, step);
             return;
         }
         self.limited_since.get_or_insert(sample.received_at);
+        self.is_told = sample.sent_at.map_or(self.is_told, |sent_at| sent_at >= self.unlimited_at);
         self.freshen(now);
         self.on_loss(verdict);
         self.note_queue(sample.received_at);
@@ -336,7 +344,7 @@ impl RateController {
     }
 
     /// What arrives is a lower bound: what the application does not send says nothing.
-    fn on_not_limited(&mut self) {
+    fn on_not_limited(&mut self, received_at: Instant, step: Duration) {
         // A path that nothing has filled yet stays ahead of a sender that doubles every round trip.
         let (delivered, lead) = if self.startup.is_some() {
             (self.delivered_just_now(), MOST_OVER_DELIVERY_STARTUP)
@@ -352,7 +360,14 @@ impl RateController {
         if self.is_over() || !self.wanders_far() {
             self.growth.free_since = None;
         }
-        self.overload = Overload { before_loss: self.overload.before_loss, ..Overload::default() };
+        self.overload = Overload { reports_over: 0, trial: None, ..self.overload };
+        self.note_queue(received_at);
+        // A burst that was sent at the rate meant and made a queue tells as much as if there were more to send.
+        if self.is_tested() && self.own_queue() > self.target() && !self.is_noisy() {
+            let before = self.estimate;
+            self.adopt_delivery(step);
+            self.estimate = self.estimate.clamp(RATES.0, before);
+        }
         self.look.cancel();
         self.rise.cancel();
         self.measured.queue.cancel_look();
@@ -517,7 +532,8 @@ impl RateController {
     }
 
     fn grow(&mut self, step: Duration, now: Instant) {
-        if self.measured.loss.is_limiting() || self.look.is_on() {
+        // That there was no queue while less was wanted than the path carries says nothing of what it carries.
+        if self.measured.loss.is_limiting() || self.look.is_on() || !self.is_told {
             return;
         }
         let round = self.round();
@@ -551,13 +567,16 @@ impl RateController {
     /// While a queue stands, what arrives is what the path carries.
     fn adopt_delivery(&mut self, step: Duration) {
         self.growth = Growth::default();
-        // What arrived while less was wanted than the path carries says nothing of the path.
-        let limited_since = self.limited_since.unwrap_or_default();
-        let since = self.overload.standing_since.unwrap_or_default().max(limited_since);
-        let Some(delivered) = self.delivered(since) else { return };
+        let since = self.overload.standing_since.unwrap_or_default();
         if self.state == State::Drain {
+            // What arrived while less was wanted than the path carries says nothing of the path.
+            let limited_since = self.limited_since.unwrap_or_default();
+            let Some(delivered) = self.delivered(since.max(limited_since)) else { return };
             self.estimate = delivered.max(self.overload.trial.map_or(0.0, |trial| trial.least));
-        } else if self.sent_as_meant(delivered, since) {
+            return;
+        }
+        let Some(delivered) = self.delivered(since) else { return };
+        if self.sent_as_meant(delivered, since) {
             let weight = (step.as_secs_f64() / ADOPTION.as_secs_f64()).min(1.0);
             let carried = self.measured.loss.before_usual(delivered);
             self.estimate += (carried - self.estimate) * weight;

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use super::flight::PACKET_THRESHOLD;
 use crate::id::PacketNumber;
 use crate::time::{Duration, Instant};
 use crate::wire::v2::{ReceivedRuns, Transit};
@@ -11,6 +12,11 @@ const SHORTEST: Duration = Duration::from_millis(5);
 const LONGEST: Duration = Duration::from_millis(50);
 /// Runs that are remembered: as many as a report can tell of.
 const MAX_RUNS: usize = ReceivedRuns::MAX_GAPS + 1;
+
+/// Each number is told of for so long, in this many reports at least and that many at most.
+const TOLD_FOR: Duration = Duration::from_millis(100);
+const LEAST_TOLD: usize = 4;
+const MAX_TOLD: usize = 32;
 
 /// Counts the packets of one path, and says when the sender is to be told.
 #[derive(Clone, Debug, Default)]
@@ -26,7 +32,58 @@ pub struct Receipt {
     last_report: Option<Instant>,
     /// Whether something came since the last report that the sender wants to hear of.
     has_news: bool,
-    has_new_gap: bool,
+    gaps: NewGaps,
+    told: Told,
+}
+
+/// Gaps that the sender takes for losses once it hears what has come by now.
+#[derive(Clone, Copy, Debug, Default)]
+struct NewGaps {
+    /// The number with which the first of those that were not told of yet is a loss, and the last.
+    first: Option<u64>,
+    last: u64,
+}
+
+impl NewGaps {
+    /// The numbers before `number` have not come, which is the largest.
+    fn open(&mut self, number: u64) {
+        self.last = number - 1 + PACKET_THRESHOLD;
+        self.first.get_or_insert(self.last);
+    }
+
+    fn is_due(&self, largest: u64) -> bool {
+        self.first.is_some_and(|first| first <= largest)
+    }
+
+    /// The sender is told of all up to `largest`.
+    fn on_report(&mut self, largest: u64) {
+        if self.is_due(largest) {
+            self.first = (self.last > largest).then_some(self.last);
+        }
+    }
+}
+
+/// What was largest in the latest reports, and when they were made; and in the one before those. Of what is
+/// older the sender has heard often enough.
+#[derive(Clone, Debug, Default)]
+struct Told {
+    reports: VecDeque<(Instant, u64)>,
+    before: u64,
+}
+
+impl Told {
+    /// A report is made; returns the number from which on it is to tell what came.
+    fn on_report(&mut self, largest: u64, now: Instant) -> u64 {
+        self.reports.push_back((now, largest));
+        while let Some(&(at, oldest)) = self.reports.front()
+            && (self.reports.len() > MAX_TOLD
+                || self.reports.len() > LEAST_TOLD && at + TOLD_FOR < now)
+        {
+            self.before = oldest;
+            self.reports.pop_front();
+        }
+        self.before.saturating_sub(PACKET_THRESHOLD)
+    }
 }
 
 /// What the sender of a path is told, apart from what it sent itself.
@@ -80,7 +137,9 @@ impl Receipt {
         }
         if self.runs.front().is_none_or(|&(_, largest)| packet.number.0 > largest) {
             self.largest_at = now;
-            self.has_new_gap |= self.runs.front().is_some_and(|&(_, l)| packet.number.0 > l + 1);
+            if self.runs.front().is_some_and(|&(_, largest)| packet.number.0 > largest + 1) {
+                self.gaps.open(packet.number.0);
+            }
         }
         self.place(packet.number.0);
     }
@@ -91,14 +150,20 @@ impl Receipt {
         self.runs.front().map(|&(_, largest)| PacketNumber(largest))
     }
 
+    /// Whether something was lost that the sender was not told of.
+    #[must_use]
+    pub fn has_loss(&self) -> bool {
+        self.largest().is_some_and(|largest| self.gaps.is_due(largest.0))
+    }
+
     /// When the sender is to be told, given the path's round trip: `clamp(rtt / 3, 5 ms, 50 ms)`
-    /// after the last report, at once when a gap has opened, never while there is no news `[F8]`.
+    /// after the last report, at once when a gap has become a loss, never while there is no news `[F8]`.
     #[must_use]
     pub fn poll_timeout(&self, rtt: Duration) -> Option<Instant> {
         if !self.has_news {
             return None;
         }
-        if self.has_new_gap {
+        if self.has_loss() {
             return Some(Instant::ZERO);
         }
         Some(self.last_report.map_or(Instant::ZERO, |last| last + report_interval(rtt)))
@@ -109,11 +174,12 @@ impl Receipt {
         let &(start, largest) = self.runs.front()?;
         self.last_report = Some(now);
         self.has_news = false;
-        self.has_new_gap = false;
+        self.gaps.on_report(largest);
         let mut received = ReceivedRuns::new(largest - start + 1);
+        let from = self.told.on_report(largest, now);
         let mut above = start;
         for &(start, end) in self.runs.iter().skip(1) {
-            if !received.push(above - end - 1, end - start + 1) {
+            if above <= from || !received.push(above - end - 1, end - start + 1) {
                 break;
             }
             above = start;
@@ -182,21 +248,48 @@ mod tests {
     }
 
     #[test]
-    fn a_gap_is_reported_at_once_and_news_after_a_third_of_a_round_trip() {
+    fn a_loss_is_reported_at_once_and_news_after_a_third_of_a_round_trip() {
         let mut receipt = Receipt::default();
-        let rtt = Duration::from_millis(60);
+        let (rtt, at_once) = (Duration::from_millis(60), Some(Instant::ZERO));
         assert_eq!(receipt.poll_timeout(rtt), None);
         receive(&mut receipt, 0, 100);
         receipt.report(Instant::from_millis(100)).unwrap();
         assert_eq!(receipt.poll_timeout(rtt), None, "no news");
+        let usual = Some(Instant::from_millis(120));
         receive(&mut receipt, 1, 101);
-        assert_eq!(receipt.poll_timeout(rtt), Some(Instant::from_millis(120)));
+        assert_eq!(receipt.poll_timeout(rtt), usual);
         receive(&mut receipt, 3, 102);
-        assert_eq!(receipt.poll_timeout(rtt), Some(Instant::ZERO));
-        let report = receipt.report(Instant::from_millis(105)).unwrap();
-        assert_eq!(runs(&report), [(3, 3), (0, 1)]);
+        receive(&mut receipt, 4, 103);
+        assert_eq!(receipt.poll_timeout(rtt), usual, "2 may be late");
+        receive(&mut receipt, 5, 104);
+        assert_eq!(receipt.poll_timeout(rtt), at_once);
+        let report = receipt.report(Instant::from_millis(107)).unwrap();
+        assert_eq!(runs(&report), [(3, 5), (0, 1)]);
         assert_eq!(report.delay, Some(Duration::from_millis(3)));
-        assert_eq!((report.packets, report.bytes), (3, 300));
+        assert_eq!((report.packets, report.bytes), (5, 500));
+        receive(&mut receipt, 6, 108);
+        assert_eq!(receipt.poll_timeout(rtt), Some(Instant::from_millis(127)), "once");
+    }
+
+    #[test]
+    fn each_loss_is_reported_though_a_report_came_before_it_was_certain() {
+        let mut receipt = Receipt::default();
+        let (rtt, at_once) = (Duration::from_millis(60), Some(Instant::ZERO));
+        receive(&mut receipt, 0, 100);
+        receive(&mut receipt, 2, 100);
+        receipt.report(Instant::from_millis(100)).unwrap();
+        receive(&mut receipt, 3, 101);
+        assert_ne!(receipt.poll_timeout(rtt), at_once);
+        receive(&mut receipt, 5, 102);
+        assert_eq!(receipt.poll_timeout(rtt), at_once, "1 is lost");
+        receipt.report(Instant::from_millis(102)).unwrap();
+        receive(&mut receipt, 6, 103);
+        assert_ne!(receipt.poll_timeout(rtt), at_once);
+        receive(&mut receipt, 7, 103);
+        assert_eq!(receipt.poll_timeout(rtt), at_once, "4 is lost");
+        receipt.report(Instant::from_millis(103)).unwrap();
+        receive(&mut receipt, 8, 104);
+        assert_ne!(receipt.poll_timeout(rtt), at_once);
     }
 
     #[test]
@@ -229,6 +322,22 @@ mod tests {
         }
         let report = receipt.report(Instant::ZERO).unwrap();
         assert_eq!((report.lowest_transit, report.congestion_marks), (Some(Transit(65_530)), 3));
+    }
+
+    #[test]
+    fn a_gap_is_told_of_in_four_reports_and_for_a_tenth_of_a_second() {
+        for (spacing, reports) in [(200, LEAST_TOLD), (10, 11)] {
+            let mut receipt = Receipt::default();
+            receive(&mut receipt, 0, 0);
+            receive(&mut receipt, 2, 0);
+            let told = (1..50).take_while(|n| {
+                receive(&mut receipt, 10 + n, 100 + n * spacing);
+                let report = receipt.report(Instant::from_millis(100 + n * spacing)).unwrap();
+                runs(&report).contains(&(0, 0))
+            });
+            let told = told.count();
+            assert_eq!(told, reports, "{spacing}");
+        }
     }
 
     proptest! {

@@ -421,15 +421,17 @@ impl Plan {
         let share = first.rate / f64::from(pinned[first.id.slot()].max(1));
         striping.calm_windows =
             if was_empty && rate < NEEDS_STRIPING * share { striping.calm_windows + 1 } else { 0 };
+        // Whole it gets no more than its one path carries, whatever others helped it to before.
+        let whole = striping.rate_before.min(share);
         let slowest = paths.iter().map(|view| view.rtt).fold(0.0, f64::max);
         let round = Duration::from_micros(slowest as u64);
         let lasted = now.saturating_since(striping.since);
         let is_over = lasted >= TRIAL_TIME.max(round * TRIAL_ROUNDS);
-        let has_collapsed = lasted >= RATE_WINDOW.max(round * COLLAPSE_ROUNDS)
-            && rate < COLLAPSE_SHARE * striping.rate_before;
+        let has_collapsed =
+            lasted >= RATE_WINDOW.max(round * COLLAPSE_ROUNDS) && rate < COLLAPSE_SHARE * whole;
         if (is_over || has_collapsed) && !striping.has_passed {
             striping.has_passed = is_over;
-            if was_empty && rate < TRIAL_SHARE * striping.rate_before {
+            if was_empty && rate < TRIAL_SHARE * whole {
                 let pause = FIRST_PAUSE * 2u32.pow(self.pauses.min(MAX_PAUSES));
                 self.pauses += 1;
                 self.whole_until = Some(now + pause);

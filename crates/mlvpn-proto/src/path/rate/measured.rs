@@ -17,7 +17,8 @@ const RATE_JITTERS: u32 = 12;
 const SPAN_PACKETS: u32 = 8;
 /// The control loop is not slower than this for the sake of seeing several packets.
 const MOST_SEEING: Duration = Duration::from_millis(100);
-
+/// In this time a rate that was reached is forgotten.
+const CARRIED_FOR: Duration = Duration::from_secs(10);
 /// A pause between reports that is longer tells of an idle path.
 const LONGEST_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -55,6 +56,8 @@ pub(super) struct Measured {
     min_rtt: Option<Duration>,
     /// Between two reports, smoothed.
     interval: Duration,
+    /// The most bytes per second that have arrived lately, which the path carries at least.
+    carried: f64,
 }
 
 impl Measured {
@@ -65,17 +68,21 @@ impl Measured {
         }
     }
 
-    /// Takes a feedback into account; a packet takes `packet_time`. Tells what the losses mean.
+    /// Takes a feedback into account that stands for the time `step`; a packet takes `packet_time`. Tells what the
+    /// losses mean.
     pub(super) fn on_feedback(
         &mut self,
         sample: &FeedbackSample,
-        packet_time: Duration,
+        (step, packet_time): (Duration, Duration),
         now: Instant,
     ) -> Verdict {
         self.delivery.on_report(sample.received_at, sample.sent_at, sample.received_bytes);
+        let arrives = self.delivered(Instant::ZERO, packet_time).unwrap_or(0.0);
+        let forgotten = step.as_secs_f64() / CARRIED_FOR.as_secs_f64();
+        self.carried = (self.carried * (1.0 - forgotten)).max(arrives);
         if let Some(transit) = sample.lowest_transit {
             let sent = sample.sent_at.map(|at| Sent { bytes: sample.received_bytes, at });
-            self.queue.on_report(transit, sent, packet_time, now);
+            self.queue.on_report(transit, sent, (packet_time, self.carried), now);
         }
         let known = [self.min_rtt, sample.rtt].into_iter().flatten().min();
         self.min_rtt = sample.min_rtt.or(known);

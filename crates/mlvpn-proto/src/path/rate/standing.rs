@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use super::FULL_PACKET;
+use super::jitter::Jitter;
 use crate::time::{Duration, Instant};
 
 /// How long the lowest delay is believed. Longer makes it less likely that a standing queue is
@@ -23,6 +24,9 @@ const MEAN_REPORTS: usize = 4;
 const MAX_FOREIGN_MICROS: i64 = 100_000;
 /// Delays wander from one block of this length to the next.
 const BLOCK: Duration = Duration::from_millis(40);
+/// What the path is believed to carry counts as no more than so much of what has arrived: an estimate that is
+/// too high makes a queue that comes and goes, and would explain none of it.
+const MOST_OVER_CARRIED: f64 = 1.1;
 /// Gain of what they wander by, and what the best link does: timers, and packets in each other's way.
 const WANDER_GAIN: f64 = 1.0 / 16.0;
 const STILL_MICROS: f64 = 500.0;
@@ -34,13 +38,6 @@ const MOST_WANDERED: f64 = 3.0;
 const CERTAIN_WANDERS: u32 = 7;
 /// They wander when that is at least the first of these, until it is less than the second.
 const WANDERS_MICROS: (f64, f64) = (400.0, 200.0);
-/// Gain of the jitter's average.
-const JITTER_GAIN: f64 = 1.0 / 16.0;
-/// Reports that come closer together, as gaps cause them, tell of one moment.
-const JITTER_SPACING: Duration = Duration::from_millis(8);
-/// So many values without any are taken to have come before the first.
-const FIRST_JITTERS: u32 = 3;
-
 /// The queue that stands in the network.
 ///
 /// All delays are in µs and relative: receive time less send time, on two clocks.
@@ -51,14 +48,9 @@ pub(super) struct StandingQueue {
     lows: Baseline,
     means: Baseline,
     averaged: VecDeque<(Instant, i64)>,
-    /// The two delays before the latest.
-    history: [Option<i64>; 2],
-    jitter: f64,
-    /// When it was looked at last, and the delay in the latest report.
-    jitter_at: Instant,
+    jitter: Jitter,
+    /// The delay in the latest report.
     newest: Option<i64>,
-    /// Values that it is the average of.
-    jitters: u32,
     blocks: Blocks,
     wanders: bool,
 }
@@ -97,15 +89,19 @@ struct Blocks {
 }
 
 impl StandingQueue {
-    /// The lowest delay since the last report was `transit` µs; a packet takes `packet_time`.
+    /// The lowest delay since the last report was `transit` µs; a packet takes `packet_time`, and at least
+    /// `carried` bytes per second have arrived lately.
     pub(super) fn on_report(
         &mut self,
         transit: i64,
         sent: Option<Sent>,
-        packet_time: Duration,
+        (packet_time, carried): (Duration, f64),
         now: Instant,
     ) {
-        self.on_jitter(transit, now);
+        let believed = FULL_PACKET / packet_time.as_secs_f64();
+        let carried = believed.min(carried * MOST_OVER_CARRIED).max(1.0);
+        self.newest = Some(transit);
+        self.jitter.on_report(transit, sent, carried, now);
         let span = self.recent_span(packet_time);
         keep_within(&mut self.recent, transit, span, now);
         let lowest = self.recent.iter().map(|&(_, transit)| transit).min();
@@ -116,7 +112,7 @@ impl StandingQueue {
             let sum: i64 = self.averaged.iter().map(|&(_, transit)| transit).sum();
             self.means.on_report(sum / count as i64, now);
         }
-        self.blocks.on_report(transit, sent, packet_time, now);
+        self.blocks.on_report(transit, sent, (packet_time, carried), now);
         let least = if self.wanders { WANDERS_MICROS.1 } else { WANDERS_MICROS.0 };
         self.wanders = self.blocks.wander >= least && self.means.latest.is_some();
     }
@@ -145,18 +141,12 @@ impl StandingQueue {
 
     /// The part of the delay that varies from report to report, without what merely rises or falls.
     pub(super) fn jitter(&self) -> Duration {
-        Duration::from_micros(self.jitter as u64)
+        self.jitter.mean()
     }
 
-    /// What the jitter may be while few values tell of it: without those that are taken to have come before
-    /// the first, and with the standard error of a mean of values that vary by as much as it is.
+    /// What [`Self::jitter`] may be while few reports tell of it.
     pub(super) fn most_jitter(&self) -> Duration {
-        let values = f64::from(self.jitters.max(1));
-        if values * JITTER_GAIN >= 1.0 {
-            return self.jitter();
-        }
-        let mean = self.jitter * (values + f64::from(FIRST_JITTERS)) / values;
-        Duration::from_micros((mean * (1.0 + values.sqrt().recip())) as u64)
+        self.jitter.most()
     }
 
     /// How far the delay now wanders: what radio does over more than one report, which no lowest value
@@ -203,23 +193,6 @@ impl StandingQueue {
             return Some(low);
         }
         Some(of(&self.means)?.max(low.saturating_sub(self.wander() * CERTAIN_WANDERS)))
-    }
-
-    /// The mean distance of a delay from the middle of its neighbours, which a queue that grows
-    /// steadily leaves at 0.
-    fn on_jitter(&mut self, transit: i64, now: Instant) {
-        self.newest = Some(transit);
-        if self.history[1].is_some() && now < self.jitter_at + JITTER_SPACING {
-            return;
-        }
-        self.jitter_at = now;
-        if let [Some(first), Some(middle)] = self.history {
-            let distance = (middle * 2 - first - transit).abs() as f64 / 2.0;
-            self.jitters = (self.jitters + 1).min((1.0 / JITTER_GAIN) as u32);
-            let gain = JITTER_GAIN.max(1.0 / f64::from(self.jitters + FIRST_JITTERS));
-            self.jitter += (distance.min(40_000.0) - self.jitter) * gain;
-        }
-        self.history = [self.history[1], Some(transit)];
     }
 }
 
@@ -281,16 +254,21 @@ fn keep_within(values: &mut VecDeque<(Instant, i64)>, value: i64, span: Duration
 }
 
 impl Blocks {
-    fn on_report(&mut self, transit: i64, sent: Option<Sent>, packet_time: Duration, now: Instant) {
+    fn on_report(
+        &mut self,
+        transit: i64,
+        sent: Option<Sent>,
+        (packet_time, carried): (Duration, f64),
+        now: Instant,
+    ) {
         let (began, sent_before) = *self.began.get_or_insert((now, sent));
         if now < began + BLOCK.max(packet_time * 4) {
             self.lowest = if began == now { transit } else { self.lowest.min(transit) };
             return;
         }
         if let (Some(sent), Some(before)) = (sent, sent_before) {
-            // A queue takes in what is sent and gives out a packet in each packet's time.
-            let carried = sent.bytes.saturating_sub(before.bytes) as f64 / FULL_PACKET;
-            let takes = carried * packet_time.as_micros() as f64;
+            // A queue takes in what is sent and gives out what the path carries.
+            let takes = sent.bytes.saturating_sub(before.bytes) as f64 * 1e6 / carried;
             let growth = takes - sent.at.saturating_since(before.at).as_micros() as f64;
             if let Some(before) = self.before {
                 let moved = (self.lowest - before) as f64;
@@ -333,7 +311,7 @@ mod tests {
 
     fn feed(queue: &mut StandingQueue, from_ms: u64, transits: impl IntoIterator<Item = i64>) {
         for (n, transit) in (0..).zip(transits) {
-            queue.on_report(transit, None, MS, Instant::from_millis(from_ms + n * 10));
+            queue.on_report(transit, None, (MS, 0.0), Instant::from_millis(from_ms + n * 10));
         }
     }
 
@@ -344,29 +322,6 @@ mod tests {
             feed(&mut queue, 0, [offset, offset + 9_000, offset + 9_000, offset + 9_000]);
             assert_eq!(queue.total(), Some(MS * 9));
         }
-    }
-
-    #[test]
-    fn a_queue_that_grows_steadily_is_not_jitter() {
-        let mut queue = StandingQueue::default();
-        feed(&mut queue, 0, (0..100).map(|n| n * 700));
-        assert_eq!(queue.jitter(), Duration::ZERO);
-        feed(&mut queue, 1_000, (0..100).map(|n| n % 2 * 4_000));
-        assert!(queue.jitter() > MS * 3, "{:?}", queue.jitter());
-    }
-
-    #[test]
-    fn few_values_leave_open_how_much_the_delay_varies() {
-        let mut queue = StandingQueue::default();
-        feed(&mut queue, 0, (0..6).map(|n| n % 2 * 4_000));
-        let mean = MS * 4;
-        assert!(queue.jitter() < mean * 2 / 3, "{:?}", queue.jitter());
-        assert!(queue.most_jitter() > mean, "{:?}", queue.most_jitter());
-        feed(&mut queue, 100, (0..100).map(|n| n % 2 * 4_000));
-        assert_eq!(queue.most_jitter(), queue.jitter());
-        let mut calm = StandingQueue::default();
-        feed(&mut calm, 0, (0..6).map(|n| n * 700));
-        assert_eq!(calm.most_jitter(), Duration::ZERO, "a queue that grows steadily");
     }
 
     #[test]

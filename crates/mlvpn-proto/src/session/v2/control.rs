@@ -1,6 +1,6 @@
 //! What is sent beside data: challenges, feedback, acknowledgements, probes.
 
-use super::feedback::Allowed;
+use super::feedback::{Allowed, Urgency};
 use super::path::{Path, PathState, Route};
 use super::promise::Promise;
 use super::receive::Origin;
@@ -145,7 +145,9 @@ impl Session {
         }
         self.take_acks(&mut packet);
         self.take_skips(&mut packet);
-        if self.may_report(way, now) {
+        let has_loss = self.paths().any(|path| path.receipt.has_loss());
+        let urgency = if has_loss { Urgency::Loss } else { Urgency::Usual };
+        if self.may_report(way, urgency, now) {
             self.take_reports(&mut packet, now);
         }
         let second = self.second_way(way);
@@ -153,7 +155,8 @@ impl Session {
             self.feedback.turns += 1;
             if packet.has_reports {
                 self.count_reports(way, body.len());
-                if let Some(second) = second.filter(|second| self.may_report(*second, now)) {
+                let may = |second: &PathId| self.may_report(*second, Urgency::Usual, now);
+                if let Some(second) = second.filter(may) {
                     self.count_reports(second, body.len());
                     self.push(Control::new(second, body.clone()));
                 }
@@ -165,11 +168,11 @@ impl Session {
     }
 
     /// Whether feedback may go over a path now.
-    fn may_report(&mut self, way: PathId, now: Instant) -> bool {
+    fn may_report(&mut self, way: PathId, urgency: Urgency, now: Instant) -> bool {
         let Some(path) = self.path_mut(way) else { return false };
         let allowed = Allowed::on(path);
         path.budget.refill(allowed, now);
-        path.budget.is_left()
+        path.budget.is_left(urgency)
     }
 
     /// A packet with feedback goes over a path.
@@ -288,9 +291,12 @@ impl Session {
         let at_once =
             self.paths().any(|path| !path.acks.is_empty()) || self.upload.recovery.has_skips();
         let carrier = self.path(way)?;
-        let refilled_at = carrier.budget.refilled_at(Allowed::on(carrier));
-        let reports = self.paths().filter_map(report_timeout).min();
-        let reports = reports.map(|at| at.max(refilled_at));
+        let reports = self.paths().filter_map(|path| {
+            let urgency = Urgency::of(&path.receipt);
+            let refilled_at = carrier.budget.refilled_at(urgency, Allowed::on(carrier));
+            Some(report_timeout(path)?.max(refilled_at))
+        });
+        let reports = reports.min();
         [at_once.then_some(Instant::ZERO), reports, self.promises.poll_timeout()]
             .into_iter()
             .flatten()

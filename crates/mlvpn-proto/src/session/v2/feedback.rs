@@ -6,7 +6,7 @@ use super::{Session, Shared};
 use crate::id::{PacketNumber, PathId};
 use crate::path::flight::Outcome;
 use crate::path::rate::FeedbackSample;
-use crate::path::receipt::Report;
+use crate::path::receipt::{Receipt, Report};
 use crate::recovery::Parcel;
 use crate::stats::Traffic;
 use crate::time::{Duration, Instant};
@@ -17,9 +17,12 @@ use crate::wire::v2::{Feedback, modular};
 const FEEDBACK_SHARE: f64 = 0.02;
 const FEEDBACK_FLOOR: f64 = 2_000.0;
 const FEEDBACK_BURST: f64 = 1_500.0;
+/// So much of it is left to reports of losses: one of them. With more, so many losses would leave nothing to the
+/// others that paths would seem to be dead.
+const FEEDBACK_RESERVE: f64 = 200.0;
 /// What a path is taken to carry at least while nobody knows, in bytes per second. As soon as anything
 /// but feedback loads it, it is known.
-const UNKNOWN_RATE: u64 = 625_000;
+const UNKNOWN_RATE: u64 = 600_000;
 /// For so long feedback may be saved up meanwhile: a transfer that begins needs more of it.
 const SAVED_WHILE_UNKNOWN: Duration = Duration::from_secs(5);
 /// For so long it may be saved up once that is known.
@@ -210,9 +213,9 @@ impl Default for FeedbackBudget {
 }
 
 impl FeedbackBudget {
-    /// Whether anything may be sent.
-    pub(super) fn is_left(&self) -> bool {
-        self.credit > 0.0
+    /// Whether anything so urgent may be sent.
+    pub(super) fn is_left(&self, urgency: Urgency) -> bool {
+        self.credit > urgency.reserve()
     }
 
     pub(super) fn refill(&mut self, allowed: Allowed, now: Instant) {
@@ -228,14 +231,39 @@ impl FeedbackBudget {
         self.credit -= len as f64;
     }
 
-    /// When there is credit again.
-    pub(super) fn refilled_at(&self, allowed: Allowed) -> Instant {
+    /// When there is credit for that again.
+    pub(super) fn refilled_at(&self, urgency: Urgency, allowed: Allowed) -> Instant {
         let per_sec = allowed.bytes_per_sec();
-        if self.credit > 0.0 {
+        if self.is_left(urgency) {
             return Instant::ZERO;
         }
         // Rounded up: there is credit then, whatever the fractions.
-        self.at + Duration::from_secs_f64((1.0 - self.credit) / per_sec) + Duration::from_micros(1)
+        let missing = urgency.reserve() + 1.0 - self.credit;
+        self.at + Duration::from_secs_f64(missing / per_sec) + Duration::from_micros(1)
+    }
+}
+
+/// What a report is about.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Urgency {
+    /// How the path goes on.
+    Usual,
+    /// What was lost, which others wait for.
+    Loss,
+}
+
+impl Urgency {
+    /// Of the path that was heard of by `receipt`.
+    pub(super) fn of(receipt: &Receipt) -> Self {
+        if receipt.has_loss() { Self::Loss } else { Self::Usual }
+    }
+
+    /// Credit that is left to what is more urgent, in bytes.
+    fn reserve(self) -> f64 {
+        match self {
+            Self::Usual => FEEDBACK_RESERVE,
+            Self::Loss => 0.0,
+        }
     }
 }
 
