@@ -366,7 +366,7 @@ impl RateController {
         if self.is_tested() && self.own_queue() > self.target() && !self.is_noisy() {
             let before = self.estimate;
             self.adopt_delivery(step);
-            self.estimate = self.estimate.clamp(RATES.0, before);
+            self.estimate = self.estimate.min(before).max(RATES.0);
         }
         self.look.cancel();
         self.rise.cancel();
