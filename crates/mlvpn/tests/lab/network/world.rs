@@ -15,6 +15,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
+use std::thread;
 use std::time::Duration;
 
 use mlvpn_io::netlink::{Prefix, Route};
@@ -44,6 +45,9 @@ pub(crate) const RESOLV_CONF: &str = "search lan\nnameserver 192.168.7.1\n";
 const PORT: u16 = 8080;
 /// How long a connection that will not come about is waited for.
 const BRIEF: Duration = Duration::from_millis(1500);
+/// How often, and so many times, the server looks for a connection that the other end has made.
+const LOOK: Duration = Duration::from_millis(20);
+const ACCEPT_LOOKS: u32 = 250;
 /// Settings whose values are changed by the kernel itself, or cannot be read.
 const VOLATILE: [&str; 2] = ["/neigh/", "stable_secret"];
 
@@ -183,7 +187,8 @@ impl World {
     }
 
     /// From which address `host` seems to come when it connects to the web server; `None` when it
-    /// does not get there.
+    /// does not get there. When routes change while it connects the server may never hear of it again: the
+    /// unspecified address then, which is neither.
     pub(crate) fn seen_from(&self, host: &Host, web: IpAddr) -> Option<IpAddr> {
         self.seen_from_in(host, &self.internet, web)
     }
@@ -201,16 +206,17 @@ impl World {
         let connect = || TcpStream::connect_timeout(&at, BRIEF);
         let _connection = from.run(connect).unwrap().ok()?;
         listener.set_nonblocking(true).unwrap();
-        let mut seen = None;
-        wait_for("the connection accepted", || match listener.accept() {
-            Ok((_, peer)) => {
-                seen = Some(peer.ip());
-                true
+        for _ in 0..ACCEPT_LOOKS {
+            match listener.accept() {
+                Ok((_, peer)) => return Some(peer.ip()),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => thread::sleep(LOOK),
+                Err(error) => panic!("{error}"),
             }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => false,
-            Err(error) => panic!("{error}"),
-        });
-        seen
+        }
+        Some(match address {
+            IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        })
     }
 
     /// Everything of the client's and the server's network that a program could change.
