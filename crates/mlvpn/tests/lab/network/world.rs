@@ -506,7 +506,7 @@ impl End {
 
 impl Drop for End {
     fn drop(&mut self) {
-        if std::thread::panicking() {
+        if thread::panicking() {
             eprintln!("--- log of {}:\n{}---", self.host.name(), self.daemon.stderr());
         }
     }
