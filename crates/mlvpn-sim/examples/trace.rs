@@ -6,10 +6,12 @@
 //! ```
 //!
 //! In each line: the second, Mbit/s of payload, packets in the ingress queue, striped lanes, packets held by
-//! the receiver and what came out of order; then for each path what it is thought to carry in Mbit/s, the state of the rate
+//! the receiver, what came out of order, and what was dropped to slow a flow down; of the first TCP flow the window
+//! in packets, the smoothed round trip in ms, and the recoveries; then for each path what it is thought to carry in Mbit/s, the state of the rate
 //! controller, the queue in the network as it is thought to be and as it is, in ms, and what is on its way, in
 //! KB.
 
+use mlvpn_proto::drop::DropReason;
 use mlvpn_proto::path::rate::State;
 use mlvpn_proto::time::{Duration, Instant};
 use mlvpn_sim::grid::{Cell, Running, all_cells};
@@ -44,14 +46,23 @@ fn line(cell: &Cell, running: &Running, from: Instant) -> String {
     let stats = world.stats(cell.from);
     let peer = &stats.peers[0];
     let mut text = format!(
-        "{:7.3} {:6.1} | {:4} {} {:4} {:3}",
+        "{:7.3} {:6.1} | {:4} {} {:4} {:3} {:3}",
         now.as_micros() as f64 / 1e6,
         running.mbit(from, now),
         peer.queued.packets,
         peer.striped,
         world.endpoint(cell.from.other()).held_packets(now),
         world.oracle().reordered(),
+        stats.drops.of(DropReason::QueueDelay),
     );
+    if let Some(sender) = running.first_sender() {
+        text += &format!(
+            " | {:5.0} {:4.0} {:2}",
+            sender.congestion_window(),
+            sender.smoothed_rtt().unwrap_or_default().as_secs_f64() * 1e3,
+            sender.stats().recoveries,
+        );
+    }
     for (index, link) in stats.links.iter().enumerate() {
         let Some(path) = &link.path else {
             text += " | -";

@@ -349,7 +349,7 @@ impl RateController {
         let (delivered, lead) = if self.startup.is_some() {
             (self.delivered_just_now(), MOST_OVER_DELIVERY_STARTUP)
         } else {
-            (self.delivered(Instant::ZERO), 1.0)
+            (self.carried_as_sent(), 1.0)
         };
         if let Some(delivered) = delivered {
             self.estimate = self.estimate.max(delivered * lead).min(self.limit);
@@ -371,6 +371,15 @@ impl RateController {
         self.look.cancel();
         self.rise.cancel();
         self.measured.queue.cancel_look();
+    }
+
+    /// What arrives, and no more than was sent for it to arrive: delays that vary make the time of arrival
+    /// shorter now and then, which would be taken for a higher rate each time (as BBR does it:
+    /// draft-ietf-ccwg-bbr, section 4.1.2.3).
+    fn carried_as_sent(&self) -> Option<f64> {
+        let delivered = self.delivered(Instant::ZERO)?;
+        let share = self.measured.share(Instant::ZERO, self.packet_time()).unwrap_or(1.0);
+        Some(delivered / share.max(1.0))
     }
 
     /// The path is in demand, maybe for the first time in a while.

@@ -33,7 +33,7 @@ const REPAIR_MICROS: f64 = 10_000.0;
 /// A lane's rate is measured over this time.
 const RATE_WINDOW: Duration = Duration::from_millis(250);
 /// A striped lane that takes less than this share of what one path would give it needs no striping.
-const NEEDS_STRIPING: f64 = 0.8;
+const NEEDS_STRIPING: f64 = 0.9;
 /// So many windows in a row.
 const CALM_WINDOWS: u32 = 2;
 /// A striped lane must make at least this much of what it made before, after so many of the slowest
@@ -45,8 +45,8 @@ const TRIAL_TIME: Duration = Duration::from_millis(1_500);
 const COLLAPSE_SHARE: f64 = 0.6;
 const COLLAPSE_ROUNDS: u32 = 4;
 /// How long a lane is left whole after a trial that failed: doubling.
-const FIRST_PAUSE: Duration = Duration::from_secs(10);
-const MAX_PAUSES: u32 = 5;
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const MAX_PAUSES: u32 = 8;
 /// A lane that sent nothing for this long is a new one.
 const FORGET_AFTER: Duration = Duration::from_secs(30);
 /// What CUBIC needs of queue to keep a link full after it cut its window to 0.7, as a share of the
@@ -438,6 +438,9 @@ impl Plan {
                 self.unstripe();
                 return;
             }
+            if is_over {
+                self.pauses = 0;
+            }
         }
         if striping.calm_windows >= CALM_WINDOWS {
             self.unstripe();
@@ -487,9 +490,12 @@ pub fn codel_of_one(path: &PathView) -> CodelParams {
 }
 
 /// What CoDel allows a lane that goes over these paths.
-fn codel<'a>(paths: impl Iterator<Item = &'a PathView>, len: usize) -> CodelParams {
+fn codel<'a>(paths: impl Iterator<Item = &'a PathView> + Clone, len: usize) -> CodelParams {
+    let fastest_rtt = paths.clone().map(|view| view.rtt).fold(f64::INFINITY, f64::min);
+    // What waits for a repair takes longer, and as much longer the sender has to wait for its answer.
+    let seen = |view: &PathView| view.rtt + view.repairs(fastest_rtt);
     let (rtt, rate, is_untested) = paths.fold((0.0f64, 0.0, false), |(rtt, rate, any), view| {
-        (rtt.max(view.rtt), rate + view.rate, any || view.is_untested)
+        (rtt.max(seen(view)), rate + view.rate, any || view.is_untested)
     });
     let packets = Duration::from_secs_f64(1.5 * len as f64 / rate.max(1.0));
     let round = Duration::from_micros(rtt as u64);

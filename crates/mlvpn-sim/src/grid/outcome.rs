@@ -7,6 +7,7 @@ use mlvpn_proto::time::Instant;
 
 use super::load::{Flows, UDP_SIZE};
 use super::{Cell, Load};
+use crate::tcp::TcpSender;
 use crate::world::{SessionEndpoint, Tunnel, World, millis, secs};
 
 /// The tunnel's MTU over links of 1500 bytes, and the payload of TCP in it.
@@ -62,6 +63,12 @@ impl Running {
     #[must_use]
     pub fn mbit(&self, from: Instant, to: Instant) -> f64 {
         mbit(&self.world, &self.flows, from, to)
+    }
+
+    /// The sender of the first TCP flow of the load.
+    #[must_use]
+    pub fn first_sender(&self) -> Option<&TcpSender> {
+        self.flows.transfers.first().map(|&flow| self.world.tcp(flow).sender())
     }
 }
 
