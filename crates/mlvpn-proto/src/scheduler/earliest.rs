@@ -134,8 +134,13 @@ impl PathView {
     /// What repairs add to the delay of a flow whose order is kept: all of one's time, as soon as there is a
     /// loss in each of the path's round trips.
     fn repairs(&self, fastest_rtt: f64) -> f64 {
-        let in_flight = self.rate * self.rtt / 1e6 / FULL_PACKET as f64;
-        (self.loss * in_flight).min(1.0) * (fastest_rtt + REPAIR_MICROS)
+        self.repairs_within(self.rtt, fastest_rtt)
+    }
+
+    /// The same where there is a loss in each `span`.
+    fn repairs_within(&self, span: f64, fastest_rtt: f64) -> f64 {
+        let packets = self.rate * span / 1e6 / FULL_PACKET as f64;
+        (self.loss * packets).min(1.0) * (fastest_rtt + REPAIR_MICROS)
     }
 
     /// When `bytes` arrive that are sent on it next, on the path's own clock.
@@ -492,8 +497,11 @@ pub fn codel_of_one(path: &PathView) -> CodelParams {
 /// What CoDel allows a lane that goes over these paths.
 fn codel<'a>(paths: impl Iterator<Item = &'a PathView> + Clone, len: usize) -> CodelParams {
     let fastest_rtt = paths.clone().map(|view| view.rtt).fold(f64::INFINITY, f64::min);
-    // What waits for a repair takes longer, and as much longer the sender has to wait for its answer.
-    let seen = |view: &PathView| view.rtt + view.repairs(fastest_rtt);
+    // What waits for a repair takes longer, and so does the answer to its sender.
+    let seen = |view: &PathView| {
+        let span = view.rtt.max(LEAST_INTERVAL.as_micros() as f64);
+        view.rtt + view.repairs_within(span, fastest_rtt)
+    };
     let (rtt, rate, is_untested) = paths.fold((0.0f64, 0.0, false), |(rtt, rate, any), view| {
         (rtt.max(seen(view)), rate + view.rate, any || view.is_untested)
     });
