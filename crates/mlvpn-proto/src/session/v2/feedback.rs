@@ -101,10 +101,12 @@ impl Session {
     }
 
     /// How long the receiver's counterpart of this end takes to repair a loss towards us is about what
-    /// we take: the paths are the same. What the fastest path loses is repaired over a slower one.
+    /// we take: the paths are the same. What the fastest path loses is repaired over a slower one, after some more
+    /// packets of a slow path have shown the loss, and in its turn. Half a round trip more is waited for that: what
+    /// will not come at all is skipped by the sender, and seldom.
     fn update_repair_time(&mut self) {
         let up = || self.paths().filter(|path| path.is_up());
-        let slowest = up().map(|path| path.srtt() + path.rtt_deviation()).max();
+        let slowest = up().map(|path| path.srtt() * 3 / 2 + path.rtt_deviation() * 2).max();
         self.order.set_repair_time(slowest.map(|time| time + Duration::from_millis(5)));
     }
 }
