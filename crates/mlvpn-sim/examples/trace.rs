@@ -2,10 +2,10 @@
 //! `cargo run --release -p mlvpn-sim --example trace -- lossy down cubic-1`.
 //!
 //! ```text
-//! trace [--seed=N] [--every=MS] [--until=S] WORD...
+//! trace [--seed=N] [--every=MS] [--until=S] [--back] WORD...
 //! ```
 //!
-//! In each line: the second, Mbit/s of payload, packets in the ingress queue, striped lanes, packets held by
+//! `--back` shows the paths of the other direction. In each line: the second, Mbit/s of payload, packets in the ingress queue, striped lanes, packets held by
 //! the receiver, what came out of order, and what was dropped to slow a flow down; of the first TCP flow the window
 //! in packets, the smoothed round trip in ms, and the recoveries; then for each path what it is thought to carry in Mbit/s, the state of the rate
 //! controller, the queue in the network as it is thought to be and as it is, in ms, and what is on its way, in
@@ -15,6 +15,7 @@ use mlvpn_proto::drop::DropReason;
 use mlvpn_proto::path::rate::State;
 use mlvpn_proto::time::{Duration, Instant};
 use mlvpn_sim::grid::{Cell, Running, all_cells};
+use mlvpn_sim::link::Direction;
 use mlvpn_sim::world::Endpoint as _;
 
 fn main() {
@@ -30,23 +31,30 @@ fn main() {
         std::process::exit(2);
     };
     let cell = Cell { seed: number("--seed=", cell.seed), ..cell.clone() };
+    let is_back = options.iter().any(|option| option == "--back");
     let every = Duration::from_millis(number("--every=", 500));
     let until = Instant::from_secs(1 + number("--until=", cell.seconds));
     let mut running = Running::start(&cell);
     while running.world.now() < until {
         let from = running.world.now();
         running.world.run_for(every);
-        println!("{}", line(&cell, &running, from));
+        println!("{}", line(&cell, &running, (from, is_back)));
     }
     for peer in running.world.stats(cell.from.other()).peers {
         println!("{:?}", peer.lanes);
     }
 }
 
-fn line(cell: &Cell, running: &Running, from: Instant) -> String {
-    let (world, way) = (&running.world, cell.direction());
+fn line(cell: &Cell, running: &Running, (from, is_back): (Instant, bool)) -> String {
+    let (world, ahead) = (&running.world, cell.direction());
     let now = world.now();
-    let stats = world.stats(cell.from);
+    let way = match ahead {
+        Direction::Up if is_back => Direction::Down,
+        Direction::Down if is_back => Direction::Up,
+        ahead => ahead,
+    };
+    let side = if is_back { cell.from.other() } else { cell.from };
+    let stats = world.stats(side);
     let peer = &stats.peers[0];
     let mut text = format!(
         "{:7.3} {:6.1} | {:4} {} {:4} {:3} {:3}",
@@ -54,7 +62,7 @@ fn line(cell: &Cell, running: &Running, from: Instant) -> String {
         running.mbit(from, now),
         peer.queued.packets,
         peer.striped,
-        world.endpoint(cell.from.other()).held_packets(now),
+        world.endpoint(side.other()).held_packets(now),
         world.oracle().reordered(),
         stats.drops.of(DropReason::QueueDelay),
     );

@@ -378,7 +378,7 @@ impl RateController {
     /// draft-ietf-ccwg-bbr, section 4.1.2.3).
     fn carried_as_sent(&self) -> Option<f64> {
         let delivered = self.delivered(Instant::ZERO)?;
-        let share = self.measured.share(Instant::ZERO, self.packet_time()).unwrap_or(1.0);
+        let share = self.measured.share(Instant::ZERO, self.packet_time())?;
         Some(delivered / share.max(1.0))
     }
 

@@ -349,6 +349,31 @@ fn traffic_below_the_rate_raises_a_rate_that_is_too_low() {
 }
 
 #[test]
+fn what_only_arrives_closer_together_does_not_raise_the_rate() {
+    let (_, mut controller) = run(&Link::new(50.0, 20, 100.0), 5_000);
+    let before = controller.capacity();
+    let ms = Duration::from_millis;
+    // 48 Mbit/s, of which 5 ms arrive in 4: a delay that falls.
+    for n in 0..40 {
+        let sent_at = Instant::from_millis(6_000) + ms(5) * n;
+        let sample = FeedbackSample {
+            received_bytes: 100_000_000 + u64::from(n) * 30_000,
+            received_at: Instant::from_secs(20_000) + ms(4) * n,
+            sent_at: Some(sent_at),
+            lowest_transit: None,
+            rtt: Some(ms(20)),
+            min_rtt: Some(ms(20)),
+            acked_packets: 20,
+            lost_packets: 0,
+            is_limited: false,
+        };
+        controller.on_feedback(&sample, sent_at + ms(20));
+    }
+    assert!(controller.delivered_lately() > Some(before), "as it seems");
+    assert_eq!(controller.capacity(), before);
+}
+
+#[test]
 fn a_limit_is_never_exceeded() {
     let limit = (20.0 * MEGABIT) as u64;
     let link = Link::new(50.0, 20, 200.0);
