@@ -5,11 +5,13 @@
 //! trace [--seed=N] [--every=MS] [--until=S] [--back] WORD...
 //! ```
 //!
-//! `--back` shows the paths of the other direction. In each line: the second, Mbit/s of payload, packets in the ingress queue, striped lanes, packets held by
-//! the receiver, what came out of order, and what was dropped to slow a flow down; of the first TCP flow the window
-//! in packets, the smoothed round trip in ms, and the recoveries; then for each path what it is thought to carry in Mbit/s, the state of the rate
-//! controller, the queue in the network as it is thought to be and as it is, in ms, and what is on its way, in
-//! KB. The last line tells what the receiver did to keep the order.
+//! `--back` shows the paths, the queue and what is held of the other direction.
+//!
+//! In each line: the second, Mbit/s of payload, packets in the ingress queue, striped lanes, packets held by the
+//! receiver, what came out of order, and what was dropped to slow a flow down; of the first TCP flow the window in
+//! packets, the smoothed round trip in ms, and the recoveries; then for each path what it is thought to carry in
+//! Mbit/s, the state of the rate controller, the queue in the network as it is thought to be and as it is, in ms, and
+//! what is on its way, in KB. The last line tells what the receiver did to keep the order.
 
 use mlvpn_proto::drop::DropReason;
 use mlvpn_proto::path::rate::State;

@@ -374,8 +374,8 @@ impl RateController {
     }
 
     /// What arrives, and no more than was sent for it to arrive: delays that vary make the time of arrival
-    /// shorter now and then, which would be taken for a higher rate each time (as BBR does it:
-    /// draft-ietf-ccwg-bbr, section 4.1.2.3).
+    /// shorter now and then, which would be taken for a higher rate each time. The lesser of both rates, as in the
+    /// delivery rate samples of draft-ietf-ccwg-bbr.
     fn carried_as_sent(&self) -> Option<f64> {
         let delivered = self.delivered(Instant::ZERO)?;
         let share = self.measured.share(Instant::ZERO, self.packet_time())?;

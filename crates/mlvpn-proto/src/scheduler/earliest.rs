@@ -27,11 +27,10 @@ use plan::{Mode, Plan};
 const MAX_SPREAD_MICROS: f64 = 150_000.0;
 /// Nor do those with less than this share of all paths' rate.
 const MIN_RATE_SHARE: f64 = 0.005;
-/// A sparse lane changes its path only for a gain of more than this much and this share.
+/// A sparse lane changes its path only for a gain of more than this much, and a share of the delay.
 const STICKY_MICROS: f64 = 2_000.0;
 /// What repairing a loss costs, beside a round trip of the fastest path.
 const REPAIR_MICROS: f64 = 10_000.0;
-
 /// A lane that sent nothing for this long is a new one.
 const FORGET_AFTER: Duration = Duration::from_secs(30);
 /// What CUBIC needs of queue to keep a link full after it cut its window to 0.7, as a share of the
