@@ -12,8 +12,10 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use mlvpn_io::netlink::Prefix;
+use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 use socket2::{Domain, SockAddr, Socket, Type};
 
@@ -68,6 +70,13 @@ pub struct Claim {
     _name: Name,
 }
 
+/// A slot whose lock is ours, but not yet its name.
+struct Unnamed {
+    path: PathBuf,
+    lock: File,
+    record: Record,
+}
+
 /// What a slot is good for, best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Use {
@@ -89,11 +98,16 @@ impl Claim {
     /// When the folder cannot be made, or all slots are in use.
     pub fn take(folder: &Path, namespace: u64, interface: &str) -> io::Result<(Self, Record)> {
         fs::DirBuilder::new().recursive(true).mode(0o755).create(folder)?;
-        let mut found: Vec<(Use, Self, Record)> = Vec::new();
+        // Who looks around holds locks that it will not keep: one at a time, lest two that start
+        // together each take the other's for slots in use.
+        let _alone = lock(&folder.join("network.lock"), FlockOperation::LockExclusive)?;
+        let mut free: Vec<(Use, Slot, Unnamed)> = Vec::new();
         for slot in Slot::all() {
             let path = folder.join(format!("network-{}.json", slot.number()));
-            let Some(lock) = lock(&path.with_extension("lock"))? else { continue };
-            let Some(name) = Name::take(slot)? else { continue };
+            let lock = path.with_extension("lock");
+            let Some(lock) = self::lock(&lock, FlockOperation::NonBlockingLockExclusive)? else {
+                continue;
+            };
             let record = read(&path);
             let purpose = match &record {
                 None => Use::Fresh,
@@ -101,16 +115,17 @@ impl Claim {
                 Some(record) if record.interface != interface => Use::Stale,
                 Some(_) => Use::Own,
             };
-            let claim = Self { slot, path, _lock: lock, _name: name };
-            found.push((purpose, claim, record.unwrap_or_default()));
+            free.push((purpose, slot, Unnamed { path, lock, record: record.unwrap_or_default() }));
         }
-        found.sort_by_key(|(purpose, claim, _)| (*purpose, claim.slot));
-        let (purpose, claim, record) = found.into_iter().next().ok_or_else(|| {
-            io::Error::other(format!("all {} slots are in use", super::numbers::SLOTS))
-        })?;
-        // Of another namespace nothing can be undone from here.
-        let record = if purpose == Use::Foreign { Record::default() } else { record };
-        Ok((claim, record))
+        free.sort_by_key(|(purpose, slot, _)| (*purpose, *slot));
+        // Names only now, and only the one that is kept: of another folder's programs none waits for us.
+        for (purpose, slot, Unnamed { path, lock, record }) in free {
+            let Some(name) = Name::take(slot)? else { continue };
+            // Of another namespace nothing can be undone from here.
+            let record = if purpose == Use::Foreign { Record::default() } else { record };
+            return Ok((Self { slot, path, _lock: lock, _name: name }, record));
+        }
+        Err(io::Error::other(format!("all {} slots are in use", super::numbers::SLOTS)))
     }
 
     /// Writes down what has to be known after a crash; replaces what was written before.
@@ -150,40 +165,58 @@ impl Name {
     fn take(slot: Slot) -> io::Result<Option<Self>> {
         // Abstract: it begins with a byte 0, is no file, and belongs to the network namespace (unix(7)).
         let address = SockAddr::unix(format!("\0mlvpn-network-{}", slot.number()))?;
-        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-        match socket.bind(&address) {
-            Ok(()) => {
-                socket.listen(1)?;
-                Ok(Some(Self { _socket: Some(socket) }))
+        for _ in 0..NAME_TRIES {
+            let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+            match socket.bind(&address) {
+                Ok(()) => {
+                    socket.listen(1)?;
+                    return Ok(Some(Self { _socket: Some(socket) }));
+                }
+                Err(error) if error.kind() != io::ErrorKind::AddrInUse => return Err(error),
+                Err(_) => {}
             }
-            Err(error) if error.kind() != io::ErrorKind::AddrInUse => Err(error),
-            Err(_) if is_held_by_an_equal(&address)? => Ok(None),
-            Err(_) => Ok(Some(Self { _socket: None })),
+            match is_held_by_an_equal(&address)? {
+                Some(true) => return Ok(None),
+                Some(false) => break,
+                None => std::thread::sleep(NAME_PAUSE),
+            }
         }
+        Ok(Some(Self { _socket: None }))
     }
 }
 
-/// Whether root or our own user has this name. Anybody can take it, but not in their name.
-fn is_held_by_an_equal(address: &SockAddr) -> io::Result<bool> {
+/// How often a name is asked for whose holder does not answer: it has ended in between, or is just
+/// about to listen.
+const NAME_TRIES: u32 = 20;
+const NAME_PAUSE: Duration = Duration::from_millis(5);
+
+/// Whether root or our own user has this name; `None` when nobody listens there. Anybody can take it,
+/// but not in their name.
+fn is_held_by_an_equal(address: &SockAddr) -> io::Result<Option<bool>> {
     let probe = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     probe.set_nonblocking(true)?;
-    if let Err(error) = probe.connect(address) {
-        // It has just ended, or its queue is full of others who have asked.
-        return Ok(error.kind() == io::ErrorKind::WouldBlock);
+    match probe.connect(address) {
+        Ok(()) => {
+            let holder = rustix::net::sockopt::socket_peercred(&probe)?.uid;
+            Ok(Some(holder.is_root() || holder == rustix::process::geteuid()))
+        }
+        // Its queue is full of others who have asked.
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Some(true)),
+        Err(_) => Ok(None),
     }
-    let holder = rustix::net::sockopt::socket_peercred(&probe)?.uid;
-    Ok(holder.is_root() || holder == rustix::process::geteuid())
 }
 
-/// `None` when somebody else holds the lock.
-fn lock(path: &Path) -> io::Result<Option<File>> {
-    use rustix::fs::{FlockOperation, flock};
+/// `None` when somebody else holds the lock and `operation` is not to wait for it.
+fn lock(path: &Path, operation: FlockOperation) -> io::Result<Option<File>> {
     let mut options = fs::OpenOptions::new();
     let file = options.write(true).create(true).truncate(false).mode(0o600).open(path)?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(Some(file)),
-        Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
-        Err(error) => Err(error.into()),
+    loop {
+        match flock(&file, operation) {
+            Ok(()) => return Ok(Some(file)),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        }
     }
 }
 

@@ -78,6 +78,39 @@ fn programs_of_one_folder_in_two_namespaces_have_a_record_each() {
 }
 
 #[test]
+fn programs_that_start_at_once_all_find_a_slot() {
+    let count = Slot::all().count();
+    // In one folder and a namespace each, as the hosts of a lab are, and the other way round, as a
+    // service manager does it.
+    for shares_folder in [true, false] {
+        for _ in 0..20 {
+            let space = mlvpn_io::netns::NetNs::new().unwrap();
+            let folders: Vec<_> = (0..count).map(|n| Folder::new(&format!("once-{n}"))).collect();
+            let start = std::sync::Barrier::new(count);
+            let program = |n: usize| {
+                let folder = &folders[if shares_folder { 0 } else { n }].0;
+                let take = || {
+                    start.wait();
+                    Claim::take(folder, 1, "a").unwrap().0
+                };
+                if shares_folder {
+                    mlvpn_io::netns::NetNs::new().unwrap().run(take).unwrap()
+                } else {
+                    space.run(take).unwrap()
+                }
+            };
+            let claims: Vec<Claim> = std::thread::scope(|scope| {
+                let program = &program;
+                let threads: Vec<_> = (0..count).map(|n| scope.spawn(move || program(n))).collect();
+                threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+            });
+            let numbers: std::collections::BTreeSet<_> = claims.iter().map(number).collect();
+            assert_eq!(numbers.len(), count, "{claims:?}");
+        }
+    }
+}
+
+#[test]
 fn when_all_slots_are_taken_that_is_told() {
     apart(|| {
         let folder = Folder::new("all");
