@@ -19,7 +19,9 @@ use mlvpn_sim::world::{Attack, SessionEndpoint, Tunnel, World, millis, secs};
 /// How many seeds are tried.
 const SEEDS: u64 = 600;
 /// Seeds that found a bug once, or a corner that others do not reach.
-const PINNED: &[u64] = &[4, 20, 389, 863, 8_863, 9_828];
+const PINNED: &[u64] = &[4, 20, 389, 863, 1_765, 8_863, 9_828];
+/// The odd ones among them whose corner is reached where users want nothing.
+const WISHLESS: &[u64] = &[389, 863, 8_863];
 /// Within this time after the network has healed all links carry traffic again.
 const HEALING: Duration = secs(15);
 /// What an ingress queue and a server's memory of handshakes hold at the most.
@@ -45,7 +47,7 @@ impl Run {
         let mut random = Seed(seed).stream("operations");
         let links: Vec<_> = (0..=random.below(3)).map(|_| link(&mut random)).collect();
         // Those that found a bug once are to do the same again.
-        let has_wishes = seed % 2 == 1 && !PINNED.contains(&seed);
+        let has_wishes = seed % 2 == 1 && !WISHLESS.contains(&seed);
         let mut wishes = has_wishes.then(|| Seed(seed).stream("wishes"));
         let mut tunnel = tunnel(&links, &mut random);
         if let Some(wishes) = &mut wishes {

@@ -12,6 +12,8 @@ const MAX_PACKETS: usize = 1 << 18;
 pub(super) const PACKET_THRESHOLD: u64 = 3;
 /// The least time threshold (RFC 9002 section 6.1.2, with its granularity).
 const GRANULARITY: Duration = Duration::from_millis(1);
+/// A longer round trip tells of a host that slept, not of the path.
+const LONGEST_RTT: Duration = Duration::from_secs(10);
 
 /// The packets of a path that were sent and whose fate is not known, each with what its sender
 /// wants back when it is: `T`.
@@ -68,7 +70,7 @@ pub struct Outcome<T> {
     pub acked: Vec<Settled<T>>,
     /// Packets that were lost.
     pub lost: Vec<Settled<T>>,
-    /// A round trip, when the report tells of a larger number than any before.
+    /// A round trip of at most [`LONGEST_RTT`], when the report tells of a larger number than any before.
     pub rtt: Option<Duration>,
     /// What arrived since the report before.
     pub delivery: Option<Delivery>,
@@ -188,7 +190,8 @@ impl<T> Flight<T> {
         if is_news && let Some(sent) = self.sent(report.largest.0) {
             let passed = now.saturating_since(sent.at);
             let sent_at = sent.at;
-            outcome.rtt = report.delay.map(|delay| passed.saturating_sub(delay));
+            let rtt = report.delay.map(|delay| passed.saturating_sub(delay));
+            outcome.rtt = rtt.filter(|&rtt| rtt <= LONGEST_RTT);
             self.largest_acked = Some(LargestAcked { number: report.largest.0, sent_at });
         }
         outcome.largest_sent_at = self.largest_acked.map(|acked| acked.sent_at);
@@ -319,6 +322,13 @@ mod tests {
         let again = flight.on_report(&report(4, 5, &[]), RTT, at(25));
         assert_eq!((again.acked, again.lost, again.rtt), (vec![], vec![], None));
         assert_eq!(flight.oldest(), Some(at(5)));
+    }
+
+    #[test]
+    fn a_host_that_slept_measures_no_round_trip() {
+        let mut flight = flight(10);
+        let late = flight.on_report(&report(4, 5, &[]), RTT, at(4) + LONGEST_RTT * 2);
+        assert_eq!((late.acked.len(), late.rtt), (5, None));
     }
 
     #[test]
