@@ -75,6 +75,30 @@ impl PathId {
     }
 }
 
+/// Some paths of a session.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct PathSet(u16);
+
+impl PathSet {
+    /// Whether it has the path.
+    #[must_use]
+    pub fn has(self, path: PathId) -> bool {
+        self.0 & 1 << path.slot() != 0
+    }
+}
+
+impl FromIterator<PathId> for PathSet {
+    fn from_iter<I: IntoIterator<Item = PathId>>(paths: I) -> Self {
+        Self(paths.into_iter().fold(0, |set, path| set | 1 << path.slot()))
+    }
+}
+
+impl From<PathId> for PathSet {
+    fn from(path: PathId) -> Self {
+        [path].into_iter().collect()
+    }
+}
+
 impl fmt::Display for PathId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)

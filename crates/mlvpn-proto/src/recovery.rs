@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use crate::id::PathId;
+use crate::id::{PathId, PathSet};
 use crate::policy::Policy;
 use crate::time::{Duration, Instant};
 use crate::wire::v2::{Lane, LaneSeq};
@@ -20,6 +20,9 @@ const PATIENCE: Duration = Duration::from_millis(120);
 const SHARE: f64 = 0.10;
 /// Bytes that may be sent again at once, whatever was sent before: a burst of loss.
 const BURST: f64 = 128.0 * 1024.0;
+/// For this part of a round trip a lost packet waits for another path to have room; a burst of loss is more
+/// than others carry, and the receiver does not wait long.
+const ELSEWHERE: u32 = 8;
 /// Packets that wait to be sent again.
 const MAX_WAITING: usize = 8_192;
 /// Numbers given up that the receiver has not been told.
@@ -71,17 +74,19 @@ pub struct Recovery {
 #[derive(Debug)]
 struct Lost {
     parcel: Parcel,
-    /// The path that lost it.
-    by: PathId,
+    /// The path that lost it, or those that bring it too late.
+    by: PathSet,
     until: Instant,
     /// Until then another path is to carry it.
     elsewhere_until: Instant,
+    /// It is on its way, only late: if nobody else carries it, nothing is lost.
+    is_under_way: bool,
 }
 
 /// Which of the packets that are bound to no path one may send again.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Unbound {
-    /// Those that another path lost: there are others for its own, unless these had no room for half a round trip.
+    /// Those that another path lost: there are others for its own, unless these had no room for an eighth of a round trip.
     OfOthers,
     /// All: there is no other path.
     All,
@@ -143,17 +148,27 @@ impl Recovery {
         }
         parcel.tries += 1;
         let queue = if parcel.is_sparse { &mut self.sparse } else { &mut self.bulk };
-        queue.push_back(Lost { parcel, by, until, elsewhere_until: now + rtt / 2 });
+        let (by, elsewhere_until) = (by.into(), now + rtt / ELSEWHERE);
+        queue.push_back(Lost { parcel, by, until, elsewhere_until, is_under_way: false });
         None
     }
 
     /// What was on its way on `by`, and will not arrive, is sent again, whatever its share of what was
     /// sent: the caller bounds it.
     pub fn reinject(&mut self, parcel: Parcel, by: PathId, rtt: Duration, now: Instant) {
+        self.send_elsewhere(parcel, by.into(), now + PATIENCE + rtt * 3 / 2, false);
+    }
+
+    /// What is on its way, and arrives sooner on a path that is not `by`, is sent there too if that can be
+    /// done before `until`; whatever its share, likewise.
+    pub fn overtake(&mut self, parcel: Parcel, by: PathSet, until: Instant) {
+        self.send_elsewhere(parcel, by, until, true);
+    }
+
+    fn send_elsewhere(&mut self, parcel: Parcel, by: PathSet, until: Instant, is_under_way: bool) {
         self.credit += parcel.bytes.len() as f64;
         let queue = if parcel.is_sparse { &mut self.sparse } else { &mut self.bulk };
-        let until = now + PATIENCE + rtt * 3 / 2;
-        queue.push_back(Lost { parcel, by, until, elsewhere_until: until });
+        queue.push_back(Lost { parcel, by, until, elsewhere_until: until, is_under_way });
     }
 
     /// Whether something waits.
@@ -191,7 +206,7 @@ impl Recovery {
         let may_go = |lost: &Lost| match (lost.parcel.bound, unbound) {
             (Some(bound), _) => bound == path,
             (None, Unbound::OfOthers) => {
-                let is_other = lost.by != path || lost.elsewhere_until <= now;
+                let is_other = !lost.by.has(path) || lost.elsewhere_until <= now;
                 is_other || lost.parcel.policy == Policy::Backup
             }
             (None, Unbound::All) => true,
@@ -213,7 +228,11 @@ impl Recovery {
             let mut kept = VecDeque::with_capacity(queue.len());
             let mut expired = Vec::new();
             for lost in std::mem::take(queue) {
-                if lost.until > now { kept.push_back(lost) } else { expired.push(lost.parcel) }
+                match lost {
+                    _ if lost.until > now => kept.push_back(lost),
+                    _ if lost.is_under_way => freed.push(lost.parcel.bytes),
+                    _ => expired.push(lost.parcel),
+                }
             }
             *queue = kept;
             freed.extend(expired.into_iter().map(|parcel| self.give_up(parcel)));
@@ -303,9 +322,28 @@ mod tests {
         let mut recovery = Recovery::default();
         let now = Instant::from_millis(1_020);
         assert_eq!(recovery.on_lost(parcel(1, false), path(0), RTT, now), None);
-        let soon = now + RTT / 2 - Duration::from_micros(1);
+        let soon = now + RTT / ELSEWHERE - Duration::from_micros(1);
         assert_eq!(recovery.pop(path(0), Unbound::OfOthers, |_| true, soon), None);
-        assert!(recovery.pop(path(0), Unbound::OfOthers, |_| true, now + RTT / 2).is_some());
+        assert!(
+            recovery.pop(path(0), Unbound::OfOthers, |_| true, now + RTT / ELSEWHERE).is_some()
+        );
+    }
+
+    #[test]
+    fn what_others_do_not_bring_sooner_is_not_lost() {
+        let mut recovery = Recovery::default();
+        let now = Instant::from_millis(1_020);
+        let slow = [path(0), path(1)].into_iter().collect();
+        for seq in [1, 2] {
+            recovery.overtake(parcel(seq, false), slow, now + RTT);
+        }
+        for late in [path(0), path(1)] {
+            assert_eq!(recovery.pop(late, Unbound::OfOthers, |_| true, now), None);
+        }
+        assert_eq!(recovery.pop(path(2), Unbound::OfOthers, |_| true, now).unwrap().seq, 1);
+        let mut freed = Vec::new();
+        recovery.handle_timeout(now + RTT, &mut freed);
+        assert_eq!((freed.len(), recovery.has_skips(), recovery.stats().given_up), (1, false, 0));
     }
 
     #[test]

@@ -168,6 +168,22 @@ impl<T> Flight<T> {
         self.packets.iter_mut().filter_map(|sent| sent.content.take())
     }
 
+    /// Takes back the contents that `may_go`, the oldest first, of what is on its way behind so many bytes.
+    /// They remain on their way as well.
+    pub fn take_contents_behind(
+        &mut self,
+        bytes: u64,
+        may_go: impl Fn(&T) -> bool,
+    ) -> impl Iterator<Item = T> {
+        let mut before = 0;
+        self.packets.iter_mut().filter(|sent| sent.is_eliciting && !sent.is_settled).filter_map(
+            move |sent| {
+                before += u64::from(sent.len);
+                sent.content.take_if(|content| before > bytes && may_go(content))
+            },
+        )
+    }
+
     /// The path leads elsewhere now: what was on its way is not waited for any more.
     pub fn abandon(&mut self) {
         self.first += self.packets.len() as u64;
@@ -322,6 +338,19 @@ mod tests {
         let again = flight.on_report(&report(4, 5, &[]), RTT, at(25));
         assert_eq!((again.acked, again.lost, again.rtt), (vec![], vec![], None));
         assert_eq!(flight.oldest(), Some(at(5)));
+    }
+
+    #[test]
+    fn what_comes_late_is_given_out_once_and_stays_on_its_way() {
+        let mut flight = flight(10);
+        let behind = |flight: &mut Flight<u64>| {
+            flight.take_contents_behind(350, |&content| content != 7).collect::<Vec<_>>()
+        };
+        assert_eq!(behind(&mut flight), [3, 4, 5, 6, 8, 9]);
+        assert_eq!(behind(&mut flight), []);
+        assert_eq!(flight.bytes(), 1_000);
+        let contents: Vec<_> = flight.take_contents().collect();
+        assert_eq!(contents, [0, 1, 2, 7]);
     }
 
     #[test]

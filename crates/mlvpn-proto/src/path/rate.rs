@@ -258,6 +258,16 @@ impl RateController {
         self.delivered(Instant::ZERO).map(|rate| rate as u64)
     }
 
+    /// What arrives, in bytes per second, over as short a time as tells anything: half a round trip, or a
+    /// whole one with jitter.
+    #[must_use]
+    pub fn delivered_just_now(&self) -> Option<f64> {
+        let rtt = self.measured.unloaded_rtt();
+        let is_calm = self.measured.queue.jitter() < startup::NOTABLE_JITTER;
+        let span = if is_calm { rtt / 2 } else { rtt }.max(self.packet_time() * 4);
+        self.measured.delivered_over(span, Instant::ZERO, self.packet_time())
+    }
+
     /// What may be sent at most, in bytes per second.
     #[must_use]
     pub fn limit(&self) -> u64 {
@@ -305,6 +315,14 @@ impl RateController {
     #[must_use]
     pub fn is_over(&self) -> bool {
         self.own_queue() > self.threshold()
+    }
+
+    /// Whether it is certain that the path has become slower: more stands in the network than is tolerated, and
+    /// much less arrives than was sent.
+    #[must_use]
+    pub fn is_overwhelmed(&self) -> bool {
+        let share = || self.measured.share(Instant::ZERO, self.packet_time());
+        self.is_tested() && self.is_over() && share().is_some_and(|share| share < OVERLOADED)
     }
 
     /// Whether it was ever found how much the path can carry.
@@ -437,14 +455,6 @@ impl RateController {
         self.overload.reports_over = if is_over { self.overload.reports_over + 1 } else { 0 };
     }
 
-    /// What arrives, over as short a time as tells anything.
-    fn delivered_just_now(&self) -> Option<f64> {
-        let rtt = self.measured.unloaded_rtt();
-        let is_calm = self.measured.queue.jitter() < startup::NOTABLE_JITTER;
-        let span = if is_calm { rtt / 2 } else { rtt }.max(self.packet_time() * 4);
-        self.measured.delivered_over(span, Instant::ZERO, self.packet_time())
-    }
-
     /// Before anything else is known of the path: as much in its first round trip as a sender in the
     /// tunnel sends at once (the initial window of RFC 6928).
     fn begin(&mut self, rtt: Duration) {
@@ -522,6 +532,12 @@ impl RateController {
         let Some(delivered) = self.delivered(since) else { return };
         let forgotten = step.as_secs_f64() / PROVEN_FOR.as_secs_f64();
         self.proven = (self.proven * (1.0 - forgotten)).max(delivered);
+        // A queue that is beyond what wanders leaves no doubt: what comes out of it is what the path carries.
+        let is_certain = self.own_queue() > self.threshold().min(MOST_CERTAIN).max(LEAST_CERTAIN);
+        let stands = self.overload.standing_since.map_or(since, |standing| standing.max(since));
+        if is_certain && let Some(delivered) = self.delivered(stands) {
+            self.proven = self.proven.min(delivered);
+        }
         if !self.measured.queue.wanders() && self.measured.queue.jitter() < startup::NOTABLE_JITTER
         {
             return;
@@ -529,13 +545,12 @@ impl RateController {
         let share = self.measured.share(since, self.packet_time()).unwrap_or(1.0);
         self.overloaded_for =
             if share < OVERLOADED { self.overloaded_for + step } else { Duration::ZERO };
-        // A queue that is beyond what wanders leaves no doubt.
-        let is_certain = self.own_queue() > self.threshold().min(MOST_CERTAIN).max(LEAST_CERTAIN)
-            && share < OVERLOADED;
-        if is_certain || self.overloaded_for >= CERTAIN_AFTER.max(self.round() * 2) {
+        if is_certain && share < OVERLOADED
+            || self.overloaded_for >= CERTAIN_AFTER.max(self.round() * 2)
+        {
             self.proven = delivered;
         }
-        if self.own_queue() <= self.threshold().min(MOST_CERTAIN).max(LEAST_CERTAIN) {
+        if !is_certain {
             self.estimate = self.estimate.max(self.proven * KEPT_OF_PROVEN);
         }
     }
@@ -612,7 +627,9 @@ impl RateController {
         self.overload.trial = Some(fresh);
         if is_foreign {
             self.measured.queue.accept(target / 2);
+            self.look.verify(now);
             self.estimate = self.estimate.max(before);
+            self.proven = self.proven.max(before);
             self.overload = Overload::default();
             self.state = State::Hold;
             if is_draining || self.queue_delay() > self.threshold() {
@@ -631,7 +648,9 @@ impl RateController {
         }
         let is_free = self.state != State::Drain && !self.rise.is_on();
         if self.look.is_due(self.estimate, now) && is_free {
-            let (queue, packet) = (self.own_queue(), self.packet_time());
+            let is_deep = self.look.is_to_verify();
+            let queue = if is_deep { self.queue_delay() } else { self.own_queue() };
+            let packet = self.packet_time();
             let (queue, mean) = if self.measured.queue.wanders() {
                 (queue + self.measured.queue.wander() * 2, standing::MEAN_SPAN)
             } else {

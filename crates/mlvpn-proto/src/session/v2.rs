@@ -9,6 +9,7 @@
 //! | `terms` | what both ends want the paths used for |
 //! | `life` | when paths come up, are suspect, and go down |
 //! | `send` | what goes to the paths next: sealed, in batches |
+//! | `reinjection` | what goes over another path as well, since its own is silent or slow |
 //! | `field` | among which paths is chosen |
 //! | `upload` | data that waits to be sent, and its lanes' numbers |
 //! | `copies` | second copies, for paths that have room |
@@ -23,6 +24,7 @@ pub(crate) mod migration;
 pub(crate) mod path;
 mod promise;
 pub(crate) mod receive;
+mod reinjection;
 mod send;
 mod terms;
 mod upload;

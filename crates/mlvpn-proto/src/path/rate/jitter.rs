@@ -16,12 +16,14 @@ const MOST_MICROS: f64 = 40_000.0;
 ///
 /// A sender in bursts makes a queue that comes and goes, and so do we when we send faster than the path
 /// carries. Whether that is what varies is not known, since it is not known for certain what the path carries.
-/// So both is measured: how much the delay varies, and how much of that is left when the queue that we should
-/// have made is taken away. What is smaller counts.
+/// So three things are measured: how much the delay varies, how much of that is left when the queue that we
+/// should have made is taken away, and how unevenly packets arrive: out of a queue they come at the pace of the
+/// link, whenever they were sent. What is smallest counts.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Jitter {
     seen: Average,
     left: Average,
+    arrivals: Arrivals,
     own: OwnQueue,
     /// The lowest that our queue should have been since the latest value.
     lowest_own: Option<f64>,
@@ -48,13 +50,16 @@ impl Jitter {
             return;
         }
         self.at = now;
+        let otherwise = self.seen.is_ready();
         self.seen.add(transit as f64);
         self.left.add(transit as f64 - self.lowest_own.take().unwrap_or(self.own.micros));
+        self.arrivals.add(sent, otherwise.then_some(self.seen.latest));
     }
 
     /// The average.
     pub(super) fn mean(&self) -> Duration {
-        Duration::from_micros(self.seen.mean.min(self.left.mean) as u64)
+        let least = self.seen.mean.min(self.left.mean).min(self.arrivals.unevenness.mean);
+        Duration::from_micros(least as u64)
     }
 
     /// What it may be while few values tell of it: without those that are taken to have come before the first,
@@ -75,6 +80,8 @@ struct Average {
     /// The two values before the latest.
     history: [Option<f64>; 2],
     mean: f64,
+    /// The latest distance.
+    latest: f64,
     /// Distances that it is the average of.
     values: u32,
 }
@@ -87,12 +94,48 @@ impl Average {
 
     fn add(&mut self, value: f64) {
         if let [Some(first), Some(middle)] = self.history {
-            let distance = (middle * 2.0 - first - value).abs() / 2.0;
-            self.values = (self.values + 1).min((1.0 / GAIN) as u32);
-            let gain = GAIN.max(1.0 / f64::from(self.values + FIRST_VALUES));
-            self.mean += (distance.min(MOST_MICROS) - self.mean) * gain;
+            self.add_distance((middle * 2.0 - first - value).abs() / 2.0);
         }
         self.history = [self.history[1], Some(value)];
+    }
+
+    fn add_distance(&mut self, distance: f64) {
+        self.latest = distance.min(MOST_MICROS);
+        self.values = (self.values + 1).min((1.0 / GAIN) as u32);
+        let gain = GAIN.max(1.0 / f64::from(self.values + FIRST_VALUES));
+        self.mean += (self.latest - self.mean) * gain;
+    }
+}
+
+/// The mean distance of a time of arrival from that at which it had been, had the bytes between its neighbours
+/// come at one pace.
+#[derive(Clone, Copy, Debug, Default)]
+struct Arrivals {
+    /// The two before the latest.
+    history: [Option<Sent>; 2],
+    unevenness: Average,
+}
+
+impl Arrivals {
+    /// `otherwise` is the distance when nothing is known of it.
+    fn add(&mut self, latest: Option<Sent>, otherwise: Option<f64>) {
+        let distance = match (self.history, latest) {
+            ([Some(first), Some(middle)], Some(last)) => Self::distance([first, middle, last]),
+            _ => None,
+        };
+        if let Some(distance) = distance.or(otherwise) {
+            self.unevenness.add_distance(distance);
+        }
+        self.history = [self.history[1], latest];
+    }
+
+    /// `None` where nothing arrived in between.
+    fn distance([first, middle, last]: [Sent; 3]) -> Option<f64> {
+        let bytes = |sent: Sent| sent.bytes.saturating_sub(first.bytes) as f64;
+        let time =
+            |sent: Sent| sent.arrived_at.saturating_since(first.arrived_at).as_micros() as f64;
+        let due = time(last) * bytes(middle) / bytes(last);
+        due.is_finite().then(|| (time(middle) - due).abs())
     }
 }
 
@@ -130,7 +173,12 @@ mod tests {
         for (n, (sent, transit)) in (1..).zip(reports) {
             bytes += sent;
             let at = Instant::from_millis(n * 10);
-            jitter.on_report(transit, Some(Sent { bytes, at }), carried, at + MS * 20);
+            jitter.on_report(
+                transit,
+                Some(Sent { bytes, at, arrived_at: at + Duration::from_micros(transit as u64) }),
+                carried,
+                at + MS * 20,
+            );
         }
     }
 
@@ -165,6 +213,26 @@ mod tests {
         feed(&mut known, 1e6, spread());
         feed(&mut unknown, 1e9, spread());
         assert!(known.mean() * 2 < unknown.mean(), "{known:?} {unknown:?}");
+    }
+
+    #[test]
+    fn what_comes_at_the_pace_of_a_link_has_no_jitter() {
+        // Bursts into a queue of which nobody knows how fast it is served: 1 MB/s.
+        let (mut pace, mut chance) = (Jitter::default(), Jitter::default());
+        let (mut bytes, mut free_at) = (0, Instant::ZERO);
+        for n in 1..200 {
+            let at = Instant::from_millis(n * 10);
+            let sent = [24_000, 4_000, 9_000, 3_000][n as usize % 4];
+            bytes += sent;
+            free_at = free_at.max(at) + Duration::from_micros(sent);
+            let late = Duration::from_micros(n % 2 * 4_000);
+            for (jitter, late) in [(&mut pace, Duration::ZERO), (&mut chance, late)] {
+                let arrived_at = free_at + late;
+                let transit = arrived_at.saturating_since(at).as_micros() as i64;
+                jitter.on_report(transit, Some(Sent { bytes, at, arrived_at }), 1e9, arrived_at);
+            }
+        }
+        assert!(pace.mean() < MS && chance.mean() > MS * 2, "{pace:?} {chance:?}");
     }
 
     #[test]

@@ -26,6 +26,8 @@ pub(super) struct Look {
     /// Seconds of sending that are still to be left out.
     to_skip: f64,
     was_one: bool,
+    /// The next one is to tell whether what was taken for somebody else's queue is ours after all.
+    is_to_verify: bool,
     /// The highest estimate since the last one.
     highest: f64,
 }
@@ -39,6 +41,17 @@ impl Look {
     /// That the estimate falls has a reason.
     pub(super) fn expect_fall(&mut self) {
         self.highest = 0.0;
+    }
+
+    /// A queue was found not to be ours, which a path that gets slower just then looks like.
+    pub(super) fn verify(&mut self, now: Instant) {
+        self.due = Some(now + FIRST);
+        self.is_to_verify = true;
+    }
+
+    /// Whether the next one is to see below what was found not to be ours.
+    pub(super) fn is_to_verify(&self) -> bool {
+        self.is_to_verify
     }
 
     /// Nobody sends enough for a queue.
@@ -69,6 +82,7 @@ impl Look {
         self.due = Some(now + EVERY);
         self.highest = 0.0;
         self.was_one = true;
+        self.is_to_verify = false;
     }
 
     /// Less was sent for `step`.

@@ -81,7 +81,8 @@ impl Measured {
         let forgotten = step.as_secs_f64() / CARRIED_FOR.as_secs_f64();
         self.carried = (self.carried * (1.0 - forgotten)).max(arrives);
         if let Some(transit) = sample.lowest_transit {
-            let sent = sample.sent_at.map(|at| Sent { bytes: sample.received_bytes, at });
+            let (bytes, arrived_at) = (sample.received_bytes, sample.received_at);
+            let sent = sample.sent_at.map(|at| Sent { bytes, at, arrived_at });
             self.queue.on_report(transit, sent, (packet_time, self.carried), now);
         }
         let known = [self.min_rtt, sample.rtt].into_iter().flatten().min();

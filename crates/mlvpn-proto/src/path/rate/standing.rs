@@ -67,11 +67,13 @@ struct Baseline {
     lowest_in_look: Option<i64>,
 }
 
-/// Bytes that had arrived with the largest packet of a report, and when that was sent, on our clock.
+/// Bytes that had arrived with the largest packet of a report, when that was sent, on our clock, and when it
+/// arrived, on the receiver's.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sent {
     pub(super) bytes: u64,
     pub(super) at: Instant,
+    pub(super) arrived_at: Instant,
 }
 
 /// The lowest delays of blocks of time, and how far they move from one to the next for another reason than

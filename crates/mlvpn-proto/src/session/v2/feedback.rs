@@ -66,6 +66,9 @@ impl Session {
         if has_arrived {
             self.on_progress(id, now);
         }
+        if is_newer {
+            self.overtake_late(id, now);
+        }
         if round.is_some() {
             self.order.set_round_trip(id, rtt);
             self.update_repair_time();
@@ -147,8 +150,9 @@ impl Path {
         let was_busy = since.is_some_and(|since| self.demand.idle_at < since);
         // A queue that stays in the network says the same: more was sent than the path carries.
         // Without data the report says nothing of it.
-        let (is_over, rtt) = (self.rate.is_over(), self.srtt());
-        let stands = transit.is_some() && self.demand.is_over(is_over, rtt, now);
+        let (is_over, rtt) = (self.rate.is_over(), self.unloaded_rtt());
+        let stands = transit.is_some()
+            && (self.demand.is_over(is_over, rtt, now) || self.rate.is_overwhelmed());
         let is_limited = was_busy || stands;
         self.demand.reported_sent_at = outcome.largest_sent_at.or(since);
         let sample = FeedbackSample {

@@ -321,6 +321,11 @@ impl Path {
         self.rtt.estimator.smoothed().unwrap_or(INITIAL_RTT)
     }
 
+    /// The lowest round trip known.
+    pub(crate) fn unloaded_rtt(&self) -> Duration {
+        self.rtt.min().unwrap_or(self.srtt())
+    }
+
     /// The round trip that feedback for the peer goes by: until one is known, a short one.
     pub(crate) fn report_rtt(&self) -> Duration {
         self.rtt.estimator.smoothed().unwrap_or_default()

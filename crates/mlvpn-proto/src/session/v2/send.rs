@@ -2,23 +2,18 @@
 
 use super::control::Control;
 use super::path::{Path, PathState};
-use super::upload::{Refused, Taken};
+use super::upload::{Refused, Taken, Upload};
 use super::{Session, Shared};
 use crate::epochs::Epoch;
 use crate::id::{LinkIndex, PacketNumber, PathId};
 use crate::policy::Policy;
 use crate::recovery::Parcel;
 use crate::scheduler::earliest::PathView;
-use crate::time::{Duration, Instant};
+use crate::time::Instant;
 use crate::transmit::{Transmit, TransmitBuf};
 use crate::wire::v2::{
     DATA_HEADER_LEN, DATA_OVERHEAD, DataHeader, HEADER_LEN, LaneSeq, SendTime, TAG_LEN,
 };
-
-/// What is sent again at once when a path falls silent: as much as the others carry in this time.
-const REINJECTED: Duration = Duration::from_millis(50);
-/// And as many bytes at least: what paths carry that were not tested yet is not known.
-const LEAST_REINJECTED: f64 = 32.0 * 1024.0;
 
 impl Session {
     /// Takes a whole IP packet or frame that fits the tunnel's MTU. It goes over the link that it is
@@ -144,35 +139,32 @@ impl Session {
         let view = path.view(false, now);
         let is_first = upload.field.first() == Some(path.id);
         while path.pacer.is_open(now) {
-            // What keeps no queue adds next to nothing to what is on the way.
-            let only_sparse = path.is_full();
             let max_packet = path.max_packet();
             let fits = |parcel: &Parcel| {
                 let len = parcel.bytes.len();
                 let may = is_first || parcel.policy != Policy::Backup || parcel.bound.is_some();
                 may && len <= max_packet && out.accepts(len + DATA_OVERHEAD)
             };
-            let may_repair = |parcel: &Parcel| (!only_sparse || parcel.is_sparse) && fits(parcel);
-            let lost = upload.take_lost(path.id, may_repair, shared, now);
-            let is_repair = lost.is_some();
-            let parcel = match lost {
-                Some(parcel) => {
+            // What keeps no queue adds next to nothing to what is on the way.
+            let only_sparse = path.is_full();
+            let next = next_parcel(upload, &view, (only_sparse, fits), out, shared, now);
+            let is_repair = matches!(next, Next::Repair(_));
+            let parcel = match next {
+                Next::Repair(parcel) => {
                     path.counters.resent.count(parcel.bytes.len());
                     parcel
                 }
-                None => match upload.take(&view, only_sparse, out, shared, now) {
-                    Taken::Packet(parcel) => parcel,
-                    Taken::Full => return,
-                    Taken::Nothing => {
-                        if !only_sparse {
-                            path.demand.idle_at = now;
-                        }
-                        let has_room = path.has_room_for_copies();
-                        let copy = || upload.copies.pop(path.id, fits, shared.pool, now);
-                        let Some(copy) = has_room.then(copy).flatten() else { return };
-                        copy
+                Next::New(parcel) => parcel,
+                Next::Full => return,
+                Next::Nothing => {
+                    if !only_sparse {
+                        path.demand.idle_at = now;
                     }
-                },
+                    let has_room = path.has_room_for_copies();
+                    let copy = || upload.copies.pop(path.id, fits, shared.pool, now);
+                    let Some(copy) = has_room.then(copy).flatten() else { return };
+                    copy
+                }
             };
             match send_parcel(path, epoch, parcel, out, now) {
                 Ok(None) => {}
@@ -181,36 +173,6 @@ impl Session {
             }
             if is_repair {
                 path.times.on_repair_sent(now);
-            }
-        }
-    }
-
-    /// What is on its way on a path that fell silent, or led elsewhere, is sent again on others, as much
-    /// as they carry in 50 ms; the rest is given up. What is bound to a path that is up stays bound.
-    pub(super) fn reinject(&mut self, id: PathId, shared: &mut Shared<'_>, now: Instant) {
-        let rates = self.paths().filter(|path| path.id != id && path.is_up());
-        let rate: f64 = rates.map(|path| path.rate.capacity() as f64).sum();
-        let mut budget = (rate * REINJECTED.as_secs_f64()).max(LEAST_REINJECTED);
-        let Self { paths, upload, .. } = self;
-        let Some(path) = paths[id.slot()].as_deref_mut() else { return };
-        let stays_bound = path.is_up();
-        if !stays_bound {
-            upload.unbind(id, shared, now);
-        }
-        let rtt = path.srtt() + path.probe_timeout();
-        let mut parcels: Vec<_> = path.flight.take_contents().collect();
-        parcels.sort_by_key(|parcel| !parcel.is_sparse);
-        for mut parcel in parcels {
-            if parcel.is_copy || upload.copies.has_arrived(&parcel) {
-                upload.give_back(parcel, shared);
-                continue;
-            }
-            parcel.bound = parcel.bound.filter(|_| stays_bound);
-            budget -= parcel.bytes.len() as f64;
-            if budget < 0.0 {
-                shared.pool.give(upload.recovery.give_up(parcel));
-            } else {
-                upload.recovery.reinject(parcel, id, rtt, now);
             }
         }
     }
@@ -247,6 +209,43 @@ impl Session {
             }
         }
     }
+}
+
+/// What a path may send next.
+enum Next {
+    /// What another path lost, or brings too late.
+    Repair(Parcel),
+    New(Parcel),
+    /// It does not go into this batch any more.
+    Full,
+    Nothing,
+}
+
+/// The next packet for a path: of flows that keep no queue before others, and what is sent again before
+/// what is new.
+fn next_parcel(
+    upload: &mut Upload,
+    view: &PathView,
+    (only_sparse, fits): (bool, impl Fn(&Parcel) -> bool),
+    out: &TransmitBuf,
+    shared: &mut Shared<'_>,
+    now: Instant,
+) -> Next {
+    // With nothing to be sent again the queue itself gives out sparse ones first.
+    let sparse_first = !only_sparse && !upload.recovery.is_empty();
+    let turns: &[bool] = if sparse_first { &[true, false] } else { &[only_sparse] };
+    for &only_sparse in turns {
+        let may_repair = |parcel: &Parcel| (parcel.is_sparse || !only_sparse) && fits(parcel);
+        if let Some(parcel) = upload.take_lost(view.id, may_repair, shared, now) {
+            return Next::Repair(parcel);
+        }
+        match upload.take(view, only_sparse, out, shared, now) {
+            Taken::Packet(parcel) => return Next::New(parcel),
+            Taken::Full => return Next::Full,
+            Taken::Nothing => {}
+        }
+    }
+    Next::Nothing
 }
 
 impl Path {
@@ -351,7 +350,9 @@ mod tests {
     use crate::handshake::v2::SessionId;
     use crate::ip::PacketKind;
     use crate::session::v2::path::Route;
+    use crate::session::v2::reinjection::LEAST_REINJECTED;
     use crate::session::v2::{Identity, PathTerms, SessionSetup};
+    use crate::time::Duration;
     use crate::wire::v2::{Frame, Lane};
 
     const PATH: PathId = PathId::from_low_bits(0);
