@@ -415,7 +415,7 @@ fn three_percent_of_loss_and_jitter_make_no_size_smaller() {
 
 #[test]
 fn a_download_goes_on_within_a_second_when_the_only_link_becomes_smaller() {
-    let cases = [(20.0, 10, 150), (5.0, 40, 390), (20.0, 40, 300), (20.0, 80, 600)];
+    let cases = [(20.0, 10, 150), (5.0, 40, 390), (20.0, 40, 300), (20.0, 80, 750)];
     for ((mbit, rtt_ms, longest_ms), (mtu, size)) in
         cases.into_iter().flat_map(|case| [(1_400, 1_372), (1_280, 1_252)].map(|to| (case, to)))
     {

@@ -91,6 +91,8 @@ const MOST_OVER_DELIVERY_STARTUP: f64 = 2.5;
 /// (a policer), and when a full queue drops.
 const BELOW_POLICER: f64 = 0.98;
 const BELOW_FULL_QUEUE: f64 = 0.85;
+/// A path that brings at least this share of its estimate is busy.
+const BUSY: f64 = 0.8;
 /// A queue below this is a sight of the empty network.
 const EMPTY: Duration = Duration::from_micros(700);
 /// Longer than any trial of a higher rate.
@@ -222,7 +224,7 @@ impl RateController {
             self.limited_since = None;
             self.unlimited_at = now;
             self.start_up(false, now);
-            self.on_not_limited(sample.received_at, step);
+            self.on_not_limited(sample.received_at, step, now);
             return;
         }
         self.limited_since.get_or_insert(sample.received_at);
@@ -362,7 +364,7 @@ impl RateController {
     }
 
     /// What arrives is a lower bound: what the application does not send says nothing.
-    fn on_not_limited(&mut self, received_at: Instant, step: Duration) {
+    fn on_not_limited(&mut self, received_at: Instant, step: Duration, now: Instant) {
         // A path that nothing has filled yet stays ahead of a sender that doubles every round trip.
         let (delivered, lead) = if self.startup.is_some() {
             (self.delivered_just_now(), MOST_OVER_DELIVERY_STARTUP)
@@ -386,9 +388,20 @@ impl RateController {
             self.adopt_delivery(step);
             self.estimate = self.estimate.min(before).max(RATES.0);
         }
-        self.look.cancel();
         self.rise.cancel();
-        self.measured.queue.cancel_look();
+        // A sender that is just kept from waiting fills the path all the same, and whatever stands there
+        // would be forgotten to be a queue.
+        if self.is_busy() {
+            self.look_at_empty_network(step, now);
+        } else {
+            self.look.cancel();
+            self.measured.queue.cancel_look();
+        }
+    }
+
+    /// Whether about as much arrives as the path is believed to carry.
+    fn is_busy(&self) -> bool {
+        self.delivered(Instant::ZERO).is_some_and(|delivered| delivered >= BUSY * self.estimate)
     }
 
     /// What arrives, and no more than was sent for it to arrive: delays that vary make the time of arrival
@@ -641,6 +654,11 @@ impl RateController {
     fn look_at_empty_network(&mut self, step: Duration, now: Instant) {
         if self.startup.is_some() || self.queue_delay() < EMPTY {
             self.rivalry = Rivalry::default();
+        }
+        // That no queue is seen means little while the path is never empty: the lowest delay known may be one
+        // with a queue. While the estimate grows that will show.
+        let grows = self.state == State::Cruise && self.queue_delay() < EMPTY;
+        if self.startup.is_some() || grows || !self.is_busy() {
             self.look.postpone();
         }
         if self.state == State::Drain || self.own_queue() > self.threshold() {

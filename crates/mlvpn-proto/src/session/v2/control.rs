@@ -147,15 +147,18 @@ impl Session {
         self.take_skips(&mut packet);
         let has_loss = self.paths().any(|path| path.receipt.has_loss());
         let urgency = if has_loss { Urgency::Loss } else { Urgency::Usual };
-        if self.may_report(way, urgency, now) {
+        let ways = [Some(way), self.relief(way)].into_iter().flatten();
+        let reporter = ways.into_iter().find(|&way| self.may_report(way, urgency, now));
+        if reporter.is_some() {
             self.take_reports(&mut packet, now);
         }
+        let way = reporter.unwrap_or(way);
         let second = self.second_way(way);
         for body in packet.bodies {
             self.feedback.turns += 1;
             if packet.has_reports {
                 self.count_reports(way, body.len());
-                let may = |second: &PathId| self.may_report(*second, Urgency::Usual, now);
+                let may = |second: &PathId| self.may_report(*second, Urgency::Copy, now);
                 if let Some(second) = second.filter(may) {
                     self.count_reports(second, body.len());
                     self.push(Control::new(second, body.clone()));
@@ -215,6 +218,17 @@ impl Session {
         let best = |path: &&Path| (!path.is_up(), path.srtt());
         let others = self.paths().filter(is_other);
         others.min_by_key(best).map(|path| path.id).filter(|_| is_unwell || is_turn)
+    }
+
+    /// The path that feedback goes over when the budget of the `way` is used up: where the way back is thin, each
+    /// path carries what it may, and the sender is told the sooner.
+    fn relief(&self, way: PathId) -> Option<PathId> {
+        let is_one = self.upload.policy == Policy::Backup;
+        let is_other =
+            |path: &&Path| path.id != way && path.is_up() && !path.is_blocked && !path.is_backup();
+        let others = self.paths().filter(is_other);
+        let others = others.filter(|path| !(is_one || path.terms.is_metered));
+        others.min_by_key(|path| path.srtt()).map(|path| path.id)
     }
 
     fn promised(&self, promise: Promise) -> Frame<'_> {
@@ -291,10 +305,12 @@ impl Session {
         let at_once =
             self.paths().any(|path| !path.acks.is_empty()) || self.upload.recovery.has_skips();
         let carrier = self.path(way)?;
+        let relief = self.relief(way).and_then(|way| self.path(way));
         let reports = self.paths().filter_map(|path| {
             let urgency = Urgency::of(&path.receipt);
-            let refilled_at = carrier.budget.refilled_at(urgency, Allowed::on(carrier));
-            Some(report_timeout(path)?.max(refilled_at))
+            let ways = [Some(carrier), relief].into_iter().flatten();
+            let refilled_at = |way: &Path| way.budget.refilled_at(urgency, Allowed::on(way));
+            Some(report_timeout(path)?.max(ways.map(refilled_at).min()?))
         });
         let reports = reports.min();
         [at_once.then_some(Instant::ZERO), reports, self.promises.poll_timeout()]

@@ -252,6 +252,8 @@ impl FeedbackBudget {
 /// What a report is about.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Urgency {
+    /// What another path tells as well.
+    Copy,
     /// How the path goes on.
     Usual,
     /// What was lost, which others wait for.
@@ -267,6 +269,7 @@ impl Urgency {
     /// Credit that is left to what is more urgent, in bytes.
     fn reserve(self) -> f64 {
         match self {
+            Self::Copy => FEEDBACK_BURST / 2.0,
             Self::Usual => FEEDBACK_RESERVE,
             Self::Loss => 0.0,
         }
