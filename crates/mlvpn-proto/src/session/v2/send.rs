@@ -15,6 +15,11 @@ use crate::wire::v2::{
     DATA_HEADER_LEN, DATA_OVERHEAD, DataHeader, HEADER_LEN, LaneSeq, SendTime, TAG_LEN,
 };
 
+/// Below this rate, in bytes per second, a full packet takes 6 ms and more.
+const THIN: u64 = 250_000;
+/// Longest packet of feedback and acknowledgements, as a rule, in bytes.
+const MOST_TOLD: usize = 300;
+
 impl Session {
     /// Takes a whole IP packet or frame that fits the tunnel's MTU. It goes over the link that it is
     /// bound to as long as that has a path that is up and may be large enough; or is given to the paths under a
@@ -79,7 +84,10 @@ impl Session {
                 path.times.on_sent(now);
             }
             path.counters.sent.count(len);
-            if path.terms.max_rate.is_some() {
+            // On a thin path what is told is a part of the rate that counts; a probe for larger packets, which
+            // is rare, would keep data waiting.
+            let is_thin = path.rate.is_tested() && path.rate.capacity() < THIN;
+            if is_thin && len <= MOST_TOLD || path.terms.max_rate.is_some() {
                 path.pacer.on_sent(path.wire_len(len), path.rate.rate(), now);
             }
             for promise in control.promises {
