@@ -70,7 +70,7 @@ pub struct Outcome<T> {
     pub acked: Vec<Settled<T>>,
     /// Packets that were lost.
     pub lost: Vec<Settled<T>>,
-    /// A round trip of at most [`LONGEST_RTT`], when the report tells of a larger number than any before.
+    /// A round trip of at most ten seconds, when the report tells of a larger number than any before.
     pub rtt: Option<Duration>,
     /// What arrived since the report before.
     pub delivery: Option<Delivery>,
