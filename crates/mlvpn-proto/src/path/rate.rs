@@ -12,10 +12,12 @@
 //! it is accepted, else the rate stays below it.
 
 mod delivery;
+mod experiments;
 mod jitter;
 mod look;
 mod loss;
 mod measured;
+mod proven;
 mod rise;
 mod standing;
 mod startup;
@@ -33,7 +35,8 @@ use look::Look;
 use loss::Verdict;
 pub use measured::FeedbackSample;
 use measured::{ASSUMED_RTT, Measured};
-use rise::{Conditions, Rise};
+use proven::OVERLOADED;
+use rise::Rise;
 use startup::Startup;
 use trial::{DrainTrial, Rivalry};
 
@@ -56,15 +59,6 @@ const MOST_VARYING: Duration = Duration::from_millis(40);
 const MOST_PACKET_TIME: Duration = Duration::from_millis(30);
 /// Wander from which on the queue wanted is not told from none.
 const FAR: Duration = Duration::from_micros(700);
-/// Where delays wander: how long a rate that was reached is remembered, the share of it that is kept to,
-/// how much the estimate grows in a round beside that, and the share of what is sent below which the path
-/// has become slower for certain.
-const PROVEN_FOR: Duration = Duration::from_secs(10);
-const KEPT_OF_PROVEN: f64 = 0.75;
-const OVERLOADED: f64 = 0.75;
-const CERTAIN_AFTER: Duration = Duration::from_millis(300);
-const LEAST_CERTAIN: Duration = Duration::from_millis(30);
-const MOST_CERTAIN: Duration = Duration::from_millis(50);
 /// The queue above which the path is overloaded: twice the target, at least the first of these
 /// when the round trip is below [`SHORT_RTT`], else the second.
 const LEAST_THRESHOLD: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(10));
@@ -95,8 +89,6 @@ const BELOW_FULL_QUEUE: f64 = 0.85;
 const BUSY: f64 = 0.8;
 /// A queue below this is a sight of the empty network.
 const EMPTY: Duration = Duration::from_micros(700);
-/// Longer than any trial of a higher rate.
-const TRIED: Duration = Duration::from_secs(2);
 /// An estimate that was not tested for so long is stale, and this much of it is used.
 const STALE_AFTER: Duration = Duration::from_secs(30);
 const STALE_SHARE: f64 = 0.75;
@@ -538,36 +530,6 @@ impl RateController {
         1.0 + (off / within).clamp(CORRECTION.0, most)
     }
 
-    /// Where delays wander, what they say of a queue is not to be trusted far: a rate at which packets
-    /// came through lately is kept to, and slowly exceeded, as long as what is sent arrives.
-    fn keep_what_was_proven(&mut self, step: Duration) {
-        let since = self.limited_since.unwrap_or_default();
-        let Some(delivered) = self.delivered(since) else { return };
-        let forgotten = step.as_secs_f64() / PROVEN_FOR.as_secs_f64();
-        self.proven = (self.proven * (1.0 - forgotten)).max(delivered);
-        // A queue that is beyond what wanders leaves no doubt: what comes out of it is what the path carries.
-        let is_certain = self.own_queue() > self.threshold().min(MOST_CERTAIN).max(LEAST_CERTAIN);
-        let stands = self.overload.standing_since.map_or(since, |standing| standing.max(since));
-        if is_certain && let Some(delivered) = self.delivered(stands) {
-            self.proven = self.proven.min(delivered);
-        }
-        if !self.measured.queue.wanders() && self.measured.queue.jitter() < startup::NOTABLE_JITTER
-        {
-            return;
-        }
-        let share = self.measured.share(since, self.packet_time()).unwrap_or(1.0);
-        self.overloaded_for =
-            if share < OVERLOADED { self.overloaded_for + step } else { Duration::ZERO };
-        if is_certain && share < OVERLOADED
-            || self.overloaded_for >= CERTAIN_AFTER.max(self.round() * 2)
-        {
-            self.proven = delivered;
-        }
-        if !is_certain {
-            self.estimate = self.estimate.max(self.proven * KEPT_OF_PROVEN);
-        }
-    }
-
     fn grow(&mut self, step: Duration, now: Instant) {
         // That there was no queue while less was wanted than the path carries says nothing of what it carries.
         if self.measured.loss.is_limiting() || self.look.is_on() || !self.is_told {
@@ -625,104 +587,6 @@ impl RateController {
     fn sent_as_meant(&self, delivered: f64, since: Instant) -> bool {
         let share = self.measured.share(since, self.packet_time()).unwrap_or(1.0);
         delivered >= share * AS_MEANT * self.estimate * self.gain
-    }
-
-    fn try_whose_queue(&mut self, now: Instant) {
-        let (round, target) = (self.round(), self.target());
-        let excess = self.own_queue().saturating_sub(target);
-        let delivered = self.delivered(Instant::ZERO).unwrap_or(self.estimate);
-        let fresh = DrainTrial::new(excess, delivered, self.estimate, now);
-        let trial = self.overload.trial.get_or_insert(fresh);
-        trial.on_report(excess, delivered, round, now);
-        let is_draining = self.state == State::Drain;
-        let Some(is_foreign) = trial.verdict(excess, is_draining, round, now) else { return };
-        let before = trial.delivered;
-        self.overload.trial = Some(fresh);
-        if is_foreign {
-            self.measured.queue.accept(target / 2);
-            self.look.verify(now);
-            self.estimate = self.estimate.max(before);
-            self.proven = self.proven.max(before);
-            self.overload = Overload::default();
-            self.state = State::Hold;
-            if is_draining || self.queue_delay() > self.threshold() {
-                self.rivalry.on_foreign_queue(now);
-            }
-        }
-    }
-
-    fn look_at_empty_network(&mut self, step: Duration, now: Instant) {
-        if self.startup.is_some() || self.queue_delay() < EMPTY {
-            self.rivalry = Rivalry::default();
-        }
-        // That no queue is seen means little while the path is never empty: the lowest delay known may be one
-        // with a queue. While the estimate grows that will show.
-        let grows = self.state == State::Cruise && self.queue_delay() < EMPTY;
-        if self.startup.is_some() || grows || !self.is_busy() {
-            self.look.postpone();
-        }
-        if self.state == State::Drain || self.own_queue() > self.threshold() {
-            self.look.expect_fall();
-        }
-        let is_free = self.state != State::Drain && !self.rise.is_on();
-        if self.look.is_due(self.estimate, now) && is_free {
-            let is_deep = self.look.is_to_verify();
-            let queue = if is_deep { self.queue_delay() } else { self.own_queue() };
-            let packet = self.packet_time();
-            let (queue, mean) = if self.measured.queue.wanders() {
-                (queue + self.measured.queue.wander() * 2, standing::MEAN_SPAN)
-            } else {
-                (queue, Duration::ZERO)
-            };
-            self.look.begin(queue, packet, self.round() * 2 + mean, now);
-            self.measured.queue.begin_look();
-        } else {
-            self.look.advance(step);
-        }
-        if self.look.take_end(now) {
-            let risen = self.measured.queue.end_look();
-            if risen > LEAST_TARGET && self.queue_delay() > self.threshold() {
-                self.rivalry.on_foreign_queue(now);
-            }
-        }
-        if self.look.is_draining() {
-            self.gain = look::GAIN;
-            self.state = State::Rebase;
-        }
-    }
-
-    /// While nothing else lets the rate grow: whether the path carries more all the same.
-    fn try_more(&mut self, sample: &FeedbackSample, now: Instant) {
-        // Without jitter the queue is no illusion, and where delays vary by more the rate grows beside it.
-        let jitter = self.measured.queue.jitter();
-        let is_in_doubt = jitter >= startup::NOTABLE_JITTER && !self.is_noisy();
-        let is_free = !self.look.is_on() && !self.measured.loss.is_limiting();
-        if self.state == State::Hold && is_in_doubt && is_free {
-            let conditions = Conditions {
-                estimate: self.estimate,
-                queue: self.own_queue(),
-                jitter,
-                packet_time: self.packet_time(),
-                feedback_interval: self.measured.feedback_interval(),
-                round: self.round(),
-            };
-            self.rise.begin_if_due(conditions, now);
-        }
-        if self.rise.is_overflowing(self.own_queue()) {
-            self.rise.end(false, self.estimate, now);
-        } else if let Some(since) = self.rise.on_report(sample.sent_at, sample.received_at, now) {
-            let delivery = &self.measured.delivery;
-            let share = delivery.share(TRIED, since, Duration::ZERO);
-            let has_room = share.is_some_and(|share| self.rise.has_room(share));
-            let arrived = delivery.rate(TRIED, since, Duration::ZERO);
-            if let Some(arrived) = arrived.filter(|_| has_room) {
-                self.estimate = self.estimate.max(self.measured.loss.before_usual(arrived));
-            }
-            self.rise.end(has_room, self.estimate, now);
-        }
-        if let Some(gain) = self.rise.gain(now) {
-            self.gain = gain;
-        }
     }
 
     /// Bytes per second that arrive, lately or since `since` on the receiver's clock.
