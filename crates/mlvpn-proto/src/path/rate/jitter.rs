@@ -50,10 +50,10 @@ impl Jitter {
             return;
         }
         self.at = now;
-        let otherwise = self.seen.is_ready();
+        let has_distance = self.seen.is_ready();
         self.seen.add(transit as f64);
         self.left.add(transit as f64 - self.lowest_own.take().unwrap_or(self.own.micros));
-        self.arrivals.add(sent, otherwise.then_some(self.seen.latest));
+        self.arrivals.add(sent, has_distance.then_some(self.seen.latest));
     }
 
     /// The average.

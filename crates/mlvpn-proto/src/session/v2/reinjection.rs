@@ -5,6 +5,7 @@ use super::path::{Path, PathState};
 use super::{Session, Shared};
 use crate::id::{PathId, PathSet};
 use crate::path::receipt::report_interval;
+use crate::policy::Policy;
 use crate::recovery::Parcel;
 use crate::time::{Duration, Instant};
 
@@ -65,8 +66,10 @@ impl Session {
             self.paths().filter(|path| !is_sooner(path)).map(|path| path.id).collect();
         let Self { paths, upload, .. } = self;
         let Some(path) = paths[id.slot()].as_deref_mut() else { return };
+        // What is to keep to one path, by a filter or by its policy, stays there.
         let may_go = |parcel: &Parcel| {
-            parcel.bound.is_none() && !parcel.is_copy && !upload.copies.has_arrived(parcel)
+            let is_free = parcel.bound.is_none() && parcel.policy != Policy::Backup;
+            is_free && !parcel.is_copy && !upload.copies.has_arrived(parcel)
         };
         let mut late = path.flight.take_contents_behind(in_time, may_go);
         while budget > 0.0
