@@ -1,5 +1,6 @@
 //! `cargo xtask bench bond`: what bonding makes of links that somebody might have.
 
+pub(super) mod credentials;
 pub(super) mod measure;
 mod scenario;
 mod table;

@@ -8,10 +8,9 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::Args;
-use mlvpn_lab::workload::Forger;
 use mlvpn_lab::{Interrupt, Lab};
 
-use super::bond::tunnel::PASSWORD;
+use super::bond::credentials::Credentials;
 use super::build::Program;
 use super::machine::Machine;
 use measure::{Bench, KINDS};
@@ -32,6 +31,9 @@ pub(super) struct Options {
     /// Datagrams per second
     #[arg(long, default_value_t = 50_000, value_parser = clap::value_parser!(u64).range(1..1_000_000))]
     rate: u64,
+    /// By what both ends know each other
+    #[arg(long, value_enum, default_value_t = Credentials::Password)]
+    credentials: Credentials,
     #[command(flatten)]
     program: Program,
 }
@@ -49,14 +51,16 @@ pub(super) fn run(options: &Options, root: &Path, arguments: &[&str]) -> Result<
         program: &mlvpn,
         lab: &lab,
         stranger: &stranger,
-        insider: Forger::insider(PASSWORD),
+        credentials: options.credentials,
+        insider: options.credentials.forger(),
         duration: Duration::from_secs(options.seconds),
         rate: options.rate,
         interrupt: &interrupt,
     };
     let machine = Machine::describe(root, &mlvpn, None)?;
     let (seconds, rounds) = (options.seconds, options.rounds);
-    let mut table = Table { machine, rounds, seconds, rate: options.rate, runs: Vec::new() };
+    let &Options { rate, credentials, .. } = options;
+    let mut table = Table { machine, rounds, seconds, rate, credentials, runs: Vec::new() };
     for round in 0..options.rounds {
         for kind in KINDS {
             let run = bench.measure(kind, round)?;

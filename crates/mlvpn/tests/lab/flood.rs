@@ -70,7 +70,7 @@ fn refused(end: &End, reason: &str) -> u64 {
 
 fn a_transfer_goes_on_while_strangers_ask_for_sessions_and_none_of_them_is_answered() {
     let (lab, stranger, tunnel) = start();
-    let report = flood(&lab, &stranger, &tunnel, &Forger::Stranger);
+    let report = flood(&lab, &stranger, &tunnel, &Forger::insider(PASSWORD).stranger());
     assert_eq!((report.answers, report.longest_answer), (0, 0));
     assert!(refused(&tunnel.server, "handshake") >= MANY);
     assert_eq!(refused(&tunnel.server, "no_cookie"), 0);

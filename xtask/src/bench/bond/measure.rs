@@ -10,6 +10,7 @@ use mlvpn_lab::workload::{Ping, PingReport, RunningTransfer, Transfer, TransferR
 use mlvpn_lab::{Interrupt, Lab};
 use mlvpn_sim::link::Direction;
 
+use super::credentials::Credentials;
 use super::scenario::{Link, fastest, possible_mbit};
 use super::tunnel::{SERVER, Tunnel};
 
@@ -120,7 +121,8 @@ impl Bench<'_> {
     /// Does `work` while there is a tunnel over these links. An error comes with the ends of the logs.
     fn through<T>(&self, links: &[Link], work: impl FnOnce() -> Result<T>) -> Result<T> {
         let names: Vec<_> = links.iter().map(|link| link.name.as_str()).collect();
-        let mut tunnel = Tunnel::start(self.program, self.lab, &names, self.interrupt)?;
+        let mut tunnel =
+            Tunnel::start(self.program, self.lab, &names, Credentials::Password, self.interrupt)?;
         let outcome = work();
         self.interrupt.check()?;
         tunnel.check().and(outcome).map_err(|error| tunnel.explain(&error))

@@ -12,6 +12,7 @@ use mlvpn_lab::{Host, Interrupt, Lab};
 use mlvpn_sim::link::Direction;
 use serde_json::Value;
 
+use super::credentials::Credentials;
 use super::measure::Bench;
 use super::scenario::{SCENARIOS, Scenario};
 use super::tunnel::Tunnel;
@@ -54,7 +55,7 @@ pub(in crate::bench) fn run(options: &Options, root: &Path, arguments: &[&str]) 
         links.iter().fold(Lab::builder(), |lab, link| lab.link(&link.name, link.spec.clone()));
     let lab = lab.build()?;
     let names: Vec<_> = links.iter().map(|link| link.name.as_str()).collect();
-    let tunnel = Tunnel::start(&mlvpn, &lab, &names, &interrupt)?;
+    let tunnel = Tunnel::start(&mlvpn, &lab, &names, Credentials::Password, &interrupt)?;
     let (direction, sender) =
         if options.up { (Direction::Up, lab.client()) } else { (Direction::Down, lab.server()) };
     let long = Duration::from_secs(options.seconds);

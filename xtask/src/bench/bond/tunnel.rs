@@ -14,10 +14,10 @@ use mlvpn_lab::daemon::Signal;
 use mlvpn_lab::{Daemon, Host, Interrupt, Lab};
 use serde_json::Value;
 
+use super::credentials::{Credentials, Part, Side};
+
 /// The server inside the tunnel.
 pub(in crate::bench) const SERVER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 44, 43, 2));
-/// What both ends know.
-pub(in crate::bench) const PASSWORD: &str = "only for a measurement on one machine";
 /// The client inside the tunnel.
 const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 44, 43, 1));
 /// The device at both ends.
@@ -59,10 +59,11 @@ impl Tunnel {
         program: &Path,
         lab: &Lab,
         links: &[&str],
+        credentials: Credentials,
         interrupt: &Interrupt,
     ) -> Result<Self> {
         let mut tunnel = Self { ends: Vec::new() };
-        match tunnel.connect(program, lab, links, interrupt) {
+        match tunnel.connect(program, lab, links, credentials, interrupt) {
             Ok(()) => Ok(tunnel),
             Err(error) => Err(tunnel.explain(&error)),
         }
@@ -119,10 +120,14 @@ impl Tunnel {
         program: &Path,
         lab: &Lab,
         links: &[&str],
+        credentials: Credentials,
         interrupt: &Interrupt,
     ) -> Result<()> {
-        for (host, own) in [(lab.server(), SERVER), (lab.client(), CLIENT)] {
-            self.ends.push(End::start(program, host, &config(lab, links, own))?);
+        let sides = [(Side::Server, lab.server(), SERVER), (Side::Client, lab.client(), CLIENT)];
+        for (side, host, own) in sides {
+            let part = credentials.part(side);
+            let config = config(lab, links, side, &part);
+            self.ends.push(End::start(program, host, &config, part.private_key.as_deref())?);
             self.wait(interrupt, "has no device", |end| {
                 end.host.netlink().link_by_name(INTERFACE).is_ok()
             })?;
@@ -170,12 +175,20 @@ impl Drop for Tunnel {
 }
 
 impl End {
-    fn start(program: &Path, host: &Host, config: &str) -> Result<Self> {
+    fn start(program: &Path, host: &Host, config: &str, key: Option<&str>) -> Result<Self> {
         let builder = Daemon::builder(host, program)?;
+        let secret = |name: &str, text: &str| -> Result<PathBuf> {
+            let file = builder.write_file(name, text)?;
+            fs::set_permissions(&file, Permissions::from_mode(0o600))?;
+            Ok(file)
+        };
         let socket = builder.directory().join("socket");
-        let config = config.replace("SOCKET", &socket.display().to_string());
-        let file = builder.write_file("mlvpn.conf", &config)?;
-        fs::set_permissions(&file, Permissions::from_mode(0o600))?;
+        let mut config = config.replace("SOCKET", &socket.display().to_string());
+        if let Some(key) = key {
+            let file = secret("private.key", key)?;
+            config = config.replace("KEYFILE", &file.display().to_string());
+        }
+        let file = secret("mlvpn.conf", &config)?;
         let daemon =
             builder.args(["--debug", "--yes-run-as-root", "--config"]).arg(&file).start()?;
         Ok(Self { host: host.clone(), daemon, socket })
@@ -209,20 +222,22 @@ impl End {
     }
 }
 
-/// The configuration of the end that is `own` inside the tunnel.
-fn config(lab: &Lab, links: &[&str], own: IpAddr) -> String {
-    let is_client = own == CLIENT;
-    let (mode, server) = (if is_client { "client" } else { "server" }, lab.server_v4());
+/// The configuration of one end.
+fn config(lab: &Lab, links: &[&str], side: Side, credentials: &Part) -> String {
+    let mode = if side == Side::Client { "client" } else { "server" };
+    let server = lab.server_v4();
+    let Part { general, sections, .. } = credentials;
     let mut text = format!(
-        "[general]\nmode = \"{mode}\"\npassword = \"{PASSWORD}\"\n\
-         interface_name = \"{INTERFACE}\"\ncontrol_unix_path = \"SOCKET\"\n"
+        "[general]\nmode = \"{mode}\"\n{general}\
+         interface_name = \"{INTERFACE}\"\ncontrol_unix_path = \"SOCKET\"\n{sections}"
     );
     for (port, link) in (FIRST_PORT..).zip(links) {
-        let addresses = if is_client {
-            let client = lab.link(link).client_v4();
-            format!("bindhost = \"{client}\"\nremotehost = \"{server}\"\nremoteport = {port}\n")
-        } else {
-            format!("bindhost = \"{server}\"\nbindport = {port}\n")
+        let addresses = match side {
+            Side::Client => {
+                let client = lab.link(link).client_v4();
+                format!("bindhost = \"{client}\"\nremotehost = \"{server}\"\nremoteport = {port}\n")
+            }
+            Side::Server => format!("bindhost = \"{server}\"\nbindport = {port}\n"),
         };
         text.push_str(&format!("[{link}]\n{addresses}"));
     }

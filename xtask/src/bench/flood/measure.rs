@@ -15,6 +15,7 @@ use mlvpn_lab::{Interrupt, Lab, Stranger};
 use serde_json::Value;
 
 use super::LINK;
+use crate::bench::bond::credentials::Credentials;
 use crate::bench::bond::measure::{checked, percentile};
 use crate::bench::bond::tunnel::{FIRST_PORT, SERVER, Tunnel};
 use crate::bench::measure::other_load;
@@ -36,7 +37,7 @@ pub(super) enum Kind {
     OtherPort,
     /// Initiations with random bytes behind the header, mac1 among them.
     Random { is_spoofed: bool },
-    /// The same with a right mac1, by somebody who knows the password.
+    /// The same with a right mac1, by somebody who knows the password, or the server's public key.
     RightMac { is_spoofed: bool },
 }
 
@@ -55,6 +56,7 @@ pub(super) struct Bench<'a> {
     pub(super) program: &'a Path,
     pub(super) lab: &'a Lab,
     pub(super) stranger: &'a Stranger,
+    pub(super) credentials: Credentials,
     pub(super) insider: Forger,
     /// How long a transfer takes.
     pub(super) duration: Duration,
@@ -132,7 +134,8 @@ impl Bench<'_> {
     /// When the tunnel, the flood or a transfer fails, or a signal says to stop.
     pub(super) fn measure(&self, kind: Kind, round: u32) -> Result<Run> {
         let other_load = other_load()?;
-        let mut tunnel = Tunnel::start(self.program, self.lab, &[LINK], self.interrupt)?;
+        let mut tunnel =
+            Tunnel::start(self.program, self.lab, &[LINK], self.credentials, self.interrupt)?;
         let outcome = self.measure_through(&tunnel, kind, round, other_load);
         self.interrupt.check()?;
         tunnel.check().and(outcome).map_err(|error| tunnel.explain(&error))
@@ -182,8 +185,8 @@ impl Bench<'_> {
 
     fn flood(&self, kind: Kind) -> Flood {
         let forger = match kind {
-            Kind::RightMac { .. } => &self.insider,
-            Kind::OtherPort | Kind::Random { .. } => &Forger::Stranger,
+            Kind::RightMac { .. } => self.insider.clone(),
+            Kind::OtherPort | Kind::Random { .. } => self.insider.stranger(),
         };
         let port = if kind == Kind::OtherPort { OTHER_PORT } else { FIRST_PORT };
         let target = SocketAddr::new(self.lab.server_v4(), port);

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use super::measure::{KINDS, Kind, Run};
+use crate::bench::bond::credentials::Credentials;
 use crate::bench::machine::Machine;
 use crate::bench::table::{Load, Spread};
 
@@ -18,6 +19,7 @@ pub(super) struct Table {
     pub(super) seconds: u64,
     /// Datagrams per second that were asked for.
     pub(super) rate: u64,
+    pub(super) credentials: Credentials,
     pub(super) runs: Vec<Run>,
 }
 
@@ -30,6 +32,11 @@ impl fmt::Display for Table {
         let Self { rounds, seconds, rate, .. } = self;
         writeln!(f, "- {rounds} rounds of {seconds} s alone and {seconds} s beside the flood")?;
         writeln!(f, "- asked for: {rate} initiations of 1200 bytes per second")?;
+        let known_by = match self.credentials {
+            Credentials::Password => "a password",
+            Credentials::Keys => "key pairs",
+        };
+        writeln!(f, "- the ends know each other by {known_by}")?;
         let load = Spread::of(self.runs.iter().map(|run| run.other_load)).median;
         writeln!(f, "- {}\n", Load(load))?;
         writeln!(
