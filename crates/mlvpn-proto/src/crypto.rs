@@ -2,6 +2,7 @@
 
 pub mod keypair;
 pub mod password;
+pub(crate) mod random;
 pub mod replay;
 pub mod v1;
 pub mod v2;

@@ -14,10 +14,11 @@
 //! | module | what it does |
 //! |---|---|
 //! | `links` | the configured links, and which of them are up |
-//! | `initiator`, `responder` | handshakes of version 2 |
+//! | `initiator`, `responder`, `answers` | handshakes of version 2 |
 //! | `sessions` | which session a datagram and an IP packet belong to |
 //! | `snapshot` | numbers for the owner |
 
+mod answers;
 mod initiator;
 mod links;
 mod responder;
@@ -27,11 +28,11 @@ mod snapshot;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
-use rand_chacha::ChaCha12Rng;
-use rand_core::{Rng as _, SeedableRng as _};
+use rand_core::Rng as _;
 
 use crate::buffer::Pool;
 use crate::config::{EndpointConfig, FilterRule, LinkConfig, Role, Versions};
+use crate::crypto::random::ErasingRng;
 use crate::drop::{DropCounts, DropReason};
 use crate::event::{DownReason, Event};
 use crate::id::LinkIndex;
@@ -55,7 +56,7 @@ use sessions::Sessions;
 #[derive(Debug)]
 pub struct Endpoint {
     config: EndpointConfig,
-    rng: ChaCha12Rng,
+    rng: ErasingRng,
     links: Links,
     /// Version 1, while it may be spoken.
     v1: Option<v1::Session>,
@@ -92,7 +93,7 @@ impl Endpoint {
     /// version 1 nonces, come from it.
     #[must_use]
     pub fn new(config: EndpointConfig, seed: [u8; 32]) -> Self {
-        let mut rng = ChaCha12Rng::from_seed(seed);
+        let mut rng = ErasingRng::new(seed);
         let mut v1_seed = [0; 32];
         rng.fill_bytes(&mut v1_seed);
         let v1_config = SessionConfig::of_endpoint(&config);

@@ -149,6 +149,12 @@ impl Epochs {
         self.current.as_ref().filter(|epoch| !epoch.sealing.is_exhausted(now))
     }
 
+    /// When [`Self::current`] becomes too old to seal under.
+    #[must_use]
+    pub fn ends_at(&self) -> Option<Instant> {
+        self.current.as_ref().map(|epoch| epoch.sealing.ends_at())
+    }
+
     /// Whether the initiator is to begin the next handshake `[H13]`.
     #[must_use]
     pub fn needs_handshake(&self, now: Instant) -> bool {

@@ -1,6 +1,7 @@
 //! New keys while packets flow.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 
 use mlvpn_proto::{Duration, Event, Instant};
 use mlvpn_sim::link::{LinkSpec, WanLink};
@@ -103,4 +104,61 @@ fn new_keys_lose_no_packet_on_lines_that_lose_and_reorder() {
     assert_eq!(SIDES.map(|side| epochs_of(&world, side)), [4, 4]);
     assert!(is_unbroken(&world));
     world.oracle().assert_clean();
+}
+
+#[test]
+fn whoever_copies_all_packets_and_is_faster_does_not_keep_keys_from_being_replaced() {
+    let somebody = SocketAddr::from(([203, 0, 113, 66], 6_666));
+    let plain = || Tunnel::v2([LinkSpec::new(20.0, 10); 2].map(WanLink::symmetric).to_vec());
+    for tunnel in [plain(), plain().with_key_pairs()] {
+        let mut world = tunnel.start_up(1);
+        world.attack(Attack { copy_from: Some(somebody), ..Attack::default() });
+        world.record();
+        let flows = SIDES.map(|side| world.udp(side, 200, 0.1));
+        world.run_for(secs(265));
+        // The first, and those of 120 and 240 seconds.
+        assert_eq!(SIDES.map(|side| epochs_of(&world, side)), [3, 3]);
+        assert_eq!(flows.map(|flow| world.finish_udp(flow).lost()), [0, 0]);
+        assert!(is_unbroken(&world) && SIDES.iter().all(|&side| world.links_up(side) == 2));
+        world.oracle().assert_clean();
+    }
+}
+
+#[test]
+fn with_key_pairs_as_with_a_password_a_session_begins_beside_a_faster_copier() {
+    let somebody = SocketAddr::from(([203, 0, 113, 66], 6_666));
+    let plain = || Tunnel::v2([LinkSpec::new(20.0, 10)].map(WanLink::symmetric).to_vec());
+    for tunnel in [plain(), plain().with_key_pairs()] {
+        let mut world: Run = tunnel.start(1);
+        world.attack(Attack { copy_from: Some(somebody), ..Attack::default() });
+        let is_up = |world: &Run| SIDES.iter().all(|&side| world.links_up(side) == 1);
+        assert!(world.run_while_not(secs(10), is_up), "{:?}", world.events());
+        let flows = SIDES.map(|side| world.udp(side, 500, 1.0));
+        world.run_for(secs(10));
+        assert_eq!(flows.map(|flow| world.finish_udp(flow).lost()), [0, 0]);
+        assert!(is_unbroken(&world));
+        world.oracle().assert_clean();
+    }
+}
+
+#[test]
+fn an_end_whose_keys_are_too_old_says_that_its_links_are_down() {
+    for tunnel in [tunnel(), tunnel().with_key_pairs()] {
+        let mut world = tunnel.start_up(1);
+        world.run_for(secs(100));
+        world.attack(Attack { takes_initiations: true, ..Attack::default() });
+        let flows = SIDES.map(|side| world.udp(side, 200, 0.1));
+        world.run_for(secs(70));
+        assert_eq!(SIDES.map(|side| world.links_up(side)), [2, 2], "the keys are used still");
+        world.run_for(secs(20));
+        assert_eq!(SIDES.map(|side| world.links_up(side)), [0, 0], "{:?}", world.events());
+        world.attack(Attack::default());
+        world.run_for(secs(15));
+        assert_eq!(SIDES.map(|side| world.links_up(side)), [2, 2], "{:?}", world.events());
+        let from = world.now();
+        world.run_for(secs(5));
+        for flow in flows {
+            assert!(world.udp_flow(flow).arrivals_within(from, world.now()) > 250);
+        }
+    }
 }

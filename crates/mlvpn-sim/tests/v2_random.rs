@@ -125,7 +125,8 @@ impl Run {
         let hold_time = millis(self.random.below(400));
         let copy_from = Some(SocketAddr::from(([203, 0, 113, 66], 6_666)));
         let copy_from = copy_from.filter(|_| self.random.chance(0.2));
-        self.world.attack(Attack { duplicate, corrupt, hold, hold_time, copy_from });
+        let others = Attack::default();
+        self.world.attack(Attack { duplicate, corrupt, hold, hold_time, copy_from, ..others });
     }
 
     /// Plays some of the last datagrams again, perhaps elsewhere.

@@ -4,7 +4,7 @@ use crate::id::PacketNumber;
 
 const WORD_BITS: u64 = u64::BITS as u64;
 /// A ring of words; one of them is always being refilled, so that the window is one word shorter.
-const WORDS: u64 = 128;
+const WORDS: u64 = 129;
 
 /// Remembers the last [`ReplayWindow::SIZE`] packet numbers of one sender on one path.
 ///

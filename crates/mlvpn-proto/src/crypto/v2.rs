@@ -109,7 +109,13 @@ impl SealingKey {
     /// refuses only too many packets.
     #[must_use]
     pub fn is_exhausted(&self, now: Instant) -> bool {
-        self.sealed() >= MAX_PACKETS || now.saturating_since(self.born) >= MAX_AGE
+        self.sealed() >= MAX_PACKETS || self.ends_at() <= now
+    }
+
+    /// When it is too old for sealing `[H14]`.
+    #[must_use]
+    pub fn ends_at(&self) -> Instant {
+        self.born + MAX_AGE
     }
 
     fn count(&self) -> Result<(), Exhausted> {

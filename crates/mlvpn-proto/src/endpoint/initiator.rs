@@ -1,10 +1,10 @@
 //! The client's handshakes, and which version it speaks.
 
-use rand_chacha::ChaCha12Rng;
 use rand_core::Rng as _;
 
 use super::Endpoint;
 use crate::config::Versions;
+use crate::crypto::random::ErasingRng;
 use crate::crypto::v2::Cipher;
 use crate::drop::DropReason;
 use crate::epochs::negotiation::Negotiation;
@@ -32,12 +32,12 @@ pub(super) struct Initiator {
 }
 
 impl Initiator {
-    pub(super) fn new(rng: &mut ChaCha12Rng) -> Self {
+    pub(super) fn new(rng: &mut ErasingRng) -> Self {
         Self { negotiation: Negotiation::default(), session: draw_session(rng), trouble: None }
     }
 }
 
-fn draw_session(rng: &mut ChaCha12Rng) -> SessionId {
+fn draw_session(rng: &mut ErasingRng) -> SessionId {
     let mut id = [0; 8];
     rng.fill_bytes(&mut id);
     SessionId(id)

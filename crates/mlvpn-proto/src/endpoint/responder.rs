@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use super::Endpoint;
+use super::answers::Answers;
 use crate::crypto::v2::Cipher;
 use crate::drop::DropReason;
 use crate::epochs::Epoch;
@@ -31,6 +32,7 @@ pub(super) struct Responder {
     recipient: Recipient,
     jar: CookieJar,
     latest: LatestTimes,
+    answers: Answers,
     /// Sessions whose initiator has not sent a packet yet, by our index.
     pending: BTreeMap<SessionIndex, Pending>,
     told: Option<Instant>,
@@ -55,6 +57,7 @@ impl Responder {
             recipient: credentials.recipient(),
             jar: CookieJar::new(),
             latest: LatestTimes::default(),
+            answers: Answers::default(),
             pending: BTreeMap::new(),
             told: None,
         }
@@ -77,6 +80,7 @@ impl Responder {
 
     pub(super) fn expire(&mut self, now: Instant) {
         self.pending.retain(|_, pending| pending.until > now);
+        self.answers.expire(now);
     }
 
     pub(super) fn has(&self, index: SessionIndex) -> bool {
@@ -109,7 +113,7 @@ impl Pending {
 
     /// The session that it becomes.
     pub(super) fn into_session(self, mut session: Session, now: Instant) -> Session {
-        session.note_offer(self.time_micros);
+        session.note_offer(self.time_micros, now);
         session.await_first_packet(self.epoch, (self.path, self.route), now);
         session
     }
@@ -155,21 +159,29 @@ impl Endpoint {
             self.drops.count(DropReason::NoCookie);
             return Ok(());
         }
-        let accepted = initiation.open(credentials, &mut responder.latest, rng)?;
+        let (mac1, route) = (initiation.mac1(), Route { link, remote: from });
+        let is_again = responder.answers.is_due_again(&mac1, route, now);
+        // Its time has been remembered.
+        let mut nobodys = LatestTimes::new();
+        let latest = if is_again { &mut nobodys } else { &mut responder.latest };
+        let accepted = initiation.open(credentials, latest, rng)?;
         let known = sessions.of_identity(&identity_of(&accepted));
         let is_late = known
             .and_then(|slot| sessions.get(slot))
-            .is_some_and(|session| !session.accepts_offer(accepted.time_micros()));
-        if is_late {
+            .is_some_and(|session| !session.accepts_offer(accepted.time_micros(), now));
+        if is_late && !is_again {
             return Err(HandshakeError::NotOurs);
         }
-        self.accept(link, from, accepted, known, now)
+        self.accept(route, accepted, known, now)?;
+        if let Some(responder) = &mut self.responder {
+            responder.answers.note(mac1, route, now);
+        }
+        Ok(())
     }
 
     fn accept(
         &mut self,
-        link: LinkIndex,
-        from: SocketAddr,
+        route: Route,
         accepted: Accepted,
         known: Option<usize>,
         now: Instant,
@@ -185,10 +197,10 @@ impl Endpoint {
         let (identity, time_micros) = (identity_of(&accepted), accepted.time_micros());
         let (datagram, established) = accepted.respond(&answer)?;
         let epoch = Epoch::new(&established, now);
-        let (path, route) = (established.path, Route { link, remote: from });
+        let path = established.path;
         match known.and_then(|slot| Some((slot, self.sessions.get_mut(slot)?))) {
             Some((slot, session)) => {
-                session.note_offer(time_micros);
+                session.note_offer(time_micros, now);
                 session.await_first_packet(epoch, (path, route), now);
                 self.sessions.index(slot);
             }
@@ -200,7 +212,7 @@ impl Endpoint {
                 }
             }
         }
-        self.say(link, from, datagram);
+        self.say(route.link, route.remote, datagram);
         Ok(())
     }
 

@@ -3,8 +3,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::SocketAddr;
 
-use rand_chacha::ChaCha12Rng;
-use rand_core::Rng as _;
+use rand_core::Rng;
 
 use super::Endpoint;
 use super::links::Links;
@@ -123,7 +122,7 @@ impl Sessions {
     }
 
     /// A random index that is not, and was not lately, in use `[H16]`.
-    pub(super) fn draw_index(&self, rng: &mut ChaCha12Rng) -> SessionIndex {
+    pub(super) fn draw_index(&self, rng: &mut impl Rng) -> SessionIndex {
         loop {
             let index = SessionIndex(rng.next_u32());
             let is_used = self.indices.contains_key(&index)

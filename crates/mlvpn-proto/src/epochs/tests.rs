@@ -5,7 +5,7 @@ use crate::crypto::v2::{Cipher, PacketCounter, REKEY_PACKETS};
 use crate::handshake::v2::{Answer, Credentials, Initiation, LatestTimes, Offer, SessionId};
 use crate::id::PathId;
 use crate::wire::v2::{HEADER_LEN, TAG_LEN};
-use rand_chacha::ChaCha12Rng;
+use chacha20::ChaCha12Rng;
 use rand_core::{Rng as _, SeedableRng as _};
 
 const PATH: PathId = PathId::from_low_bits(3);

@@ -41,6 +41,7 @@ pub use credentials::{Credentials, PeerKeys, Recipient};
 pub use error::{Blame, HandshakeError};
 pub use initiator::{ExpectResponse, Offer};
 pub use latest::LatestTimes;
+pub(crate) use mac::Mac;
 pub use message::{INITIATION_LEN, Initiation, MAX_RESPONSE_LEN, Response};
 pub use responder::{Accepted, Answer};
 

@@ -7,7 +7,7 @@ mod send;
 
 use std::collections::VecDeque;
 
-use rand_chacha::ChaCha12Rng;
+use chacha20::ChaCha12Rng;
 use rand_core::{Rng as _, SeedableRng as _};
 
 use super::{LinkChange, Timer};

@@ -32,12 +32,11 @@ mod upload;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
-use rand_chacha::ChaCha12Rng;
-
 use super::Timer;
 use crate::buffer::Pool;
 use crate::config::{IpPrefix, Role};
 use crate::crypto::keypair::PublicKey;
+use crate::crypto::random::ErasingRng;
 use crate::drop::DropCounts;
 use crate::epochs::{Epoch, Epochs};
 use crate::event::DownReason;
@@ -61,12 +60,15 @@ use upload::Upload;
 /// The session is active for this long after an IP packet `[P7]`.
 const ACTIVE_TIME: Duration = Duration::from_secs(10);
 
+/// Between two initiations for one session `[H25]`, as WireGuard has it: each takes an index for minutes.
+const OFFER_PAUSE: Duration = Duration::from_millis(20);
+
 /// Handshakes that may be confirmed still `[H21]`.
 const MAX_ANSWERED: usize = 4;
 
 /// What all sessions of an endpoint use.
 pub(crate) struct Shared<'a> {
-    pub(crate) rng: &'a mut ChaCha12Rng,
+    pub(crate) rng: &'a mut ErasingRng,
     pub(crate) pool: &'a mut Pool,
     /// Packets for the tunnel interface.
     pub(crate) to_tun: &'a mut VecDeque<Vec<u8>>,
@@ -114,6 +116,8 @@ pub(crate) struct Session {
     /// The time of the latest initiation for this session, of those that had one, in microseconds since
     /// 1970 on the initiator's clock.
     latest_offer: Option<u64>,
+    /// When an initiation with a time was accepted last.
+    offered_at: Option<Instant>,
     /// When an IP packet came from either side last.
     last_data: Option<Instant>,
     last_received: Option<Instant>,
@@ -188,6 +192,7 @@ impl Session {
             early_status: [None; PathId::COUNT],
             answered: VecDeque::new(),
             latest_offer: None,
+            offered_at: None,
             last_data: None,
             last_received: None,
             born: now,
@@ -199,14 +204,16 @@ impl Session {
     }
 
     /// Whether an initiation of that time may be for this session: it is no replay, or does not say
-    /// `[H11]`.
-    pub(crate) fn accepts_offer(&self, time_micros: Option<u64>) -> bool {
-        time_micros.is_none_or(|time| Some(time) > self.latest_offer)
+    /// `[H11]`, and the one before is not of the same moment `[H25]`.
+    pub(crate) fn accepts_offer(&self, time_micros: Option<u64>, now: Instant) -> bool {
+        let is_rushed = self.offered_at.is_some_and(|at| now.saturating_since(at) < OFFER_PAUSE);
+        time_micros.is_none_or(|time| Some(time) > self.latest_offer && !is_rushed)
     }
 
     /// An initiation of that time was accepted for this session.
-    pub(crate) fn note_offer(&mut self, time_micros: Option<u64>) {
+    pub(crate) fn note_offer(&mut self, time_micros: Option<u64>, now: Instant) {
         self.latest_offer = self.latest_offer.max(time_micros);
+        self.offered_at = Some(now).filter(|_| time_micros.is_some()).or(self.offered_at);
     }
 
     /// Whether the owner has to look at the paths again.
@@ -427,6 +434,7 @@ impl Session {
         let paths = self.paths().filter_map(|path| self.path_timeout(path, active_until)).min();
         [
             (self.epochs.poll_timeout(), Timer::Keys),
+            (self.epochs.ends_at().filter(|_| self.is_usable()), Timer::Keys),
             (paths, Timer::Paths),
             (self.report_due(), Timer::Feedback),
             (self.order.poll_timeout(), Timer::Reorder),
@@ -490,8 +498,7 @@ pub(crate) struct SessionMtu {
 mod tests {
     use super::*;
 
-    #[test]
-    fn an_initiation_is_refused_as_a_replay_only_by_a_time_that_it_names() {
+    fn session() -> Session {
         let setup = SessionSetup {
             role: Role::Server,
             kind: PacketKind::Ip,
@@ -501,12 +508,31 @@ mod tests {
             sources: Vec::new(),
             rekey_packets: u32::MAX,
         };
-        let mut session = Session::new(setup, Instant::ZERO);
-        session.note_offer(Some(5));
-        session.note_offer(Some(3));
-        session.note_offer(None);
-        assert!(session.accepts_offer(Some(6)));
-        assert!(!session.accepts_offer(Some(5)));
-        assert!(session.accepts_offer(None));
+        Session::new(setup, Instant::ZERO)
+    }
+
+    #[test]
+    fn an_initiation_is_refused_as_a_replay_only_by_a_time_that_it_names() {
+        let mut session = session();
+        session.note_offer(Some(5), Instant::ZERO);
+        session.note_offer(Some(3), Instant::ZERO);
+        session.note_offer(None, Instant::ZERO);
+        let now = Instant::from_secs(1);
+        assert!(session.accepts_offer(Some(6), now));
+        assert!(!session.accepts_offer(Some(5), now));
+        assert!(session.accepts_offer(None, now));
+    }
+
+    #[test]
+    fn a_peer_gets_no_more_than_fifty_epochs_a_second() {
+        let mut session = session();
+        assert!(session.accepts_offer(Some(5), Instant::from_millis(100)));
+        session.note_offer(Some(5), Instant::from_millis(100));
+        assert!(!session.accepts_offer(Some(6), Instant::from_millis(119)));
+        assert!(session.accepts_offer(Some(6), Instant::from_millis(120)));
+        // One without a time may be a replay, which shall keep nobody out.
+        assert!(session.accepts_offer(None, Instant::from_millis(100)));
+        session.note_offer(None, Instant::from_millis(130));
+        assert!(session.accepts_offer(Some(6), Instant::from_millis(130)));
     }
 }

@@ -1,5 +1,6 @@
 //! Two ends with fixed keys, and what one of them would say.
 
+use chacha20::ChaCha12Rng;
 use mlvpn_proto::crypto::keypair::{PresharedKey, PrivateKey, PublicKey};
 use mlvpn_proto::crypto::password::PasswordKey;
 use mlvpn_proto::crypto::v2::Cipher;
@@ -8,7 +9,6 @@ use mlvpn_proto::handshake::v2::{
     Offer, PeerKeys, Response, SessionId,
 };
 use mlvpn_proto::id::{PathId, SessionIndex};
-use rand_chacha::ChaCha12Rng;
 use rand_core::SeedableRng as _;
 
 /// Two ends that know each other.

@@ -4,6 +4,7 @@ use core::time::Duration;
 use std::net::SocketAddr;
 
 use mlvpn_proto::time::Instant;
+use mlvpn_proto::wire::v2::DatagramKind;
 
 use crate::packet::Side;
 use crate::rng::Stream;
@@ -22,6 +23,8 @@ pub struct Attack {
     pub hold_time: Duration,
     /// Somebody who is always faster: a copy from this address goes ahead of every datagram.
     pub copy_from: Option<SocketAddr>,
+    /// Takes initiations of version 2 off the network.
+    pub takes_initiations: bool,
 }
 
 /// A datagram as it was sent.
@@ -63,7 +66,11 @@ impl Attacker {
 
     /// What is sent instead of `datagram`, now.
     pub(super) fn meddle(&mut self, mut datagram: Recording, now: Instant) -> Vec<Recording> {
-        let Attack { duplicate, corrupt, hold, hold_time, copy_from } = self.attack;
+        let Attack { duplicate, corrupt, hold, hold_time, copy_from, takes_initiations } =
+            self.attack;
+        if takes_initiations && DatagramKind::of(&datagram.payload) == DatagramKind::Initiation {
+            return Vec::new();
+        }
         if corrupt > 0.0 && self.rng.chance(corrupt) && !datagram.payload.is_empty() {
             let bit = self.rng.below(datagram.payload.len() as u64 * 8) as usize;
             datagram.payload[bit / 8] ^= 1 << (bit % 8);

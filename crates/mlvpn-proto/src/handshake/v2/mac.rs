@@ -10,7 +10,7 @@ use zeroize::{Zeroize as _, ZeroizeOnDrop};
 pub(super) const MAC_LEN: usize = 16;
 
 /// Such a code.
-pub(super) type Mac = [u8; MAC_LEN];
+pub(crate) type Mac = [u8; MAC_LEN];
 
 /// What belongs to the recipient of a message: the key of its mac1 `[H17]`, and of the cookies that
 /// it gives.

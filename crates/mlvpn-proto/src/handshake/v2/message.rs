@@ -86,7 +86,8 @@ impl<'a> Initiation<'a> {
         &self.bytes[INITIATION_HEADER_LEN..INITIATION_LEN - MACS_LEN]
     }
 
-    pub(super) fn mac1(&self) -> Mac {
+    /// What differs when anything of the message does.
+    pub(crate) fn mac1(&self) -> Mac {
         mac1_of(self.bytes)
     }
 

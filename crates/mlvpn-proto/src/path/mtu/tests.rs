@@ -1,4 +1,4 @@
-use rand_chacha::ChaCha12Rng;
+use chacha20::ChaCha12Rng;
 use rand_core::{Rng as _, SeedableRng as _};
 
 use super::*;

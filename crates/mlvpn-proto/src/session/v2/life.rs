@@ -242,8 +242,10 @@ impl Session {
 
     fn tend_health(&mut self, id: PathId, shared: &mut Shared<'_>, now: Instant) {
         let has_other = self.has_living_other(id, now);
+        // Without a key nothing can be sent, and so nothing that would show the silence.
+        let is_mute = self.epochs.current(now).is_none();
         let Some(path) = self.path_mut(id) else { return };
-        if path.is_usable() && path.down_at().is_some_and(|at| at <= now) {
+        if path.is_usable() && (is_mute || path.down_at().is_some_and(|at| at <= now)) {
             self.take_down(id, PathState::Down, shared, now);
             return;
         }

@@ -346,12 +346,10 @@ fn seal(
 mod tests {
     use std::collections::VecDeque;
 
-    use rand_chacha::ChaCha12Rng;
-    use rand_core::SeedableRng as _;
-
     use super::*;
     use crate::buffer::Pool;
     use crate::config::Role;
+    use crate::crypto::random::ErasingRng;
     use crate::crypto::v2::PacketCounter;
     use crate::drop::DropCounts;
     use crate::epochs::tests::epoch;
@@ -369,7 +367,7 @@ mod tests {
     /// An initiator's session with one path, and what it shares with others.
     struct Bench {
         session: Session,
-        rng: ChaCha12Rng,
+        rng: ErasingRng,
         pool: Pool,
         to_tun: VecDeque<Vec<u8>>,
         drops: DropCounts,
@@ -392,7 +390,7 @@ mod tests {
             session.open_path(PATH, route, PathTerms::default(), NOW);
             Self {
                 session,
-                rng: ChaCha12Rng::from_seed([0; 32]),
+                rng: ErasingRng::new([0; 32]),
                 pool: Pool::default(),
                 to_tun: VecDeque::new(),
                 drops: DropCounts::default(),

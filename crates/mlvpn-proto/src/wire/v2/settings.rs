@@ -1,8 +1,12 @@
 //! What a SETTINGS frame says (section 4.8).
 
+use super::packet::DATA_OVERHEAD;
 use super::reader::Reader;
+use crate::path::mtu::BASE;
 
 const KEY_MAX_IP_PACKET: u8 = 0x01;
+/// What every path carries: a peer that takes less would make the tunnel smaller for all others.
+const LEAST_MAX_IP_PACKET: u16 = BASE - DATA_OVERHEAD as u16;
 const KEY_RESEQUENCER_BYTES: u8 = 0x02;
 const KEY_SOFTWARE: u8 = 0x03;
 
@@ -10,11 +14,11 @@ const KEY_SOFTWARE: u8 = 0x03;
 const MAX_SOFTWARE_LEN: usize = 64;
 
 /// What an endpoint tells of itself. What is not said is none. A value that cannot be understood,
-/// because it has another length than its key says or is not UTF-8, counts as not said; of a
+/// because it has another length than its key says, is too small or not UTF-8, counts as not said; of a
 /// repeated key the last value counts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Settings<'a> {
-    /// The largest IP packet that this end takes from the session, in bytes.
+    /// The largest IP packet that this end takes from the session, in bytes; at least 1,168.
     pub max_ip_packet: Option<u16>,
     /// How many bytes this end's resequencer may hold.
     pub resequencer_bytes: Option<u32>,
@@ -53,7 +57,10 @@ impl<'a> Settings<'a> {
 
     fn take(&mut self, key: u8, value: &'a [u8]) {
         match key {
-            KEY_MAX_IP_PACKET => replace(&mut self.max_ip_packet, u16_of(value)),
+            KEY_MAX_IP_PACKET => {
+                let len = u16_of(value).filter(|len| *len >= LEAST_MAX_IP_PACKET);
+                replace(&mut self.max_ip_packet, len);
+            }
             KEY_RESEQUENCER_BYTES => replace(&mut self.resequencer_bytes, u32_of(value)),
             KEY_SOFTWARE => replace(&mut self.software, SoftwareName::of(value)),
             _ => {}
@@ -124,8 +131,18 @@ mod tests {
 
     #[test]
     fn the_last_value_that_can_be_understood_counts() {
-        let settings = read(&[0x01, 2, 0, 1, 0x01, 2, 0, 2, 0x01, 1, 3]).unwrap();
-        assert_eq!(settings.max_ip_packet, Some(2));
+        let settings = read(&[0x01, 2, 6, 1, 0x01, 2, 6, 2, 0x01, 1, 3]).unwrap();
+        assert_eq!(settings.max_ip_packet, Some(0x602));
+    }
+
+    #[test]
+    fn a_peer_cannot_make_the_tunnel_smaller_than_every_path() {
+        let told = |len: u16| {
+            let [high, low] = len.to_be_bytes();
+            read(&[0x01, 2, high, low]).unwrap().max_ip_packet
+        };
+        assert_eq!([0, 576, 1_167].map(told), [None; 3]);
+        assert_eq!([1_168, 9_000].map(told), [Some(1_168), Some(9_000)]);
     }
 
     #[test]
