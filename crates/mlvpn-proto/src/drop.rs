@@ -31,6 +31,8 @@ pub enum DropReason {
     QueueFull,
     /// The packet's flow kept a standing queue: its sender was told to slow down.
     QueueDelay,
+    /// An acknowledgement of TCP that still waited when a later one, which says more, took its place.
+    Superseded,
     /// A sealed packet for a session that is not, or no longer, known.
     UnknownSession,
     /// A handshake message that is damaged, forged, a replay, or from somebody who is not configured.
@@ -48,7 +50,7 @@ pub enum DropReason {
 
 impl DropReason {
     /// All reasons, in the order of their discriminants.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Malformed,
         Self::NotAuthentic,
         Self::Replayed,
@@ -62,6 +64,7 @@ impl DropReason {
         Self::Duplicate,
         Self::QueueFull,
         Self::QueueDelay,
+        Self::Superseded,
         Self::UnknownSession,
         Self::Handshake,
         Self::NoCookie,
@@ -87,6 +90,7 @@ impl DropReason {
             Self::Duplicate => "duplicate",
             Self::QueueFull => "queue_full",
             Self::QueueDelay => "queue_delay",
+            Self::Superseded => "superseded",
             Self::UnknownSession => "unknown_session",
             Self::Handshake => "handshake",
             Self::NoCookie => "no_cookie",

@@ -3,6 +3,7 @@
 //! [`Packet::parse`] validates the headers once and borrows the bytes. It never panics and never allocates,
 //! so it may be called on anything that arrives from a device or from the peer.
 
+pub mod acknowledgement;
 pub mod ethernet;
 pub mod fragment;
 pub mod mss;

@@ -24,6 +24,7 @@ pub use lane::{LaneState, LaneView};
 
 use crate::flow::mark_ce;
 use crate::ip::PacketKind;
+use crate::ip::acknowledgement::is_superseded;
 use crate::policy::Policy;
 use crate::time::Instant;
 use crate::wire::v2::Lane;
@@ -88,6 +89,8 @@ pub struct QueueCounts {
     pub codel_marked: u64,
     /// Packets that were dropped because too much was waiting.
     pub overflow: u64,
+    /// Acknowledgements whose place a later one took.
+    pub superseded: u64,
 }
 
 /// What becomes of a lane when the walk comes to it.
@@ -130,7 +133,8 @@ impl IngressQueue {
         }
     }
 
-    /// Lets a packet wait in its lane. When too much waits, the oldest packets of the longest lane are dropped,
+    /// Lets a packet wait in its lane; an acknowledgement of TCP in the place of the one before it, if that
+    /// still waits and says nothing more. When too much waits, the oldest packets of the longest lane are dropped,
     /// which may be this one.
     pub fn push(&mut self, packet: Vec<u8>, lane: Lane, now: Instant) {
         self.push_with(packet, lane, None, now);
@@ -141,6 +145,13 @@ impl IngressQueue {
         self.quantum = self.quantum.max(packet.len());
         self.backlog.add(packet.len());
         let queue = self.lanes[lane.slot()].get_or_insert_with(Box::default);
+        if queue.last(policy).is_some_and(|older| is_superseded(older, &packet, self.kind)) {
+            let older = queue.replace_last(packet).expect("there is a last packet");
+            self.backlog.remove(older.len());
+            self.counts.superseded += 1;
+            self.give_back(older);
+            return;
+        }
         queue.push(packet, policy, now);
         if !queue.is_scheduled {
             queue.is_scheduled = true;

@@ -1,9 +1,10 @@
 //! A packet out of the tunnel interface: viewed, cut into fragments, answered with an ICMP error.
 
 use mlvpn_proto::icmp;
+use mlvpn_proto::ip::acknowledgement::is_superseded;
 use mlvpn_proto::ip::ethernet::Frame;
 use mlvpn_proto::ip::fragment::fragment_ipv4;
-use mlvpn_proto::ip::{Packet, checksum};
+use mlvpn_proto::ip::{Packet, PacketKind, checksum};
 
 use crate::input::Input;
 
@@ -34,6 +35,11 @@ pub fn run(bytes: &[u8]) {
     }
     cut(packet, usize::from(mtu));
     answer(packet, mtu);
+    let (half, other) = packet.split_at(packet.len() / 2);
+    for kind in [PacketKind::Ip, PacketKind::Ethernet] {
+        assert!(!is_superseded(packet, packet, kind), "nothing says more than itself");
+        let _ = is_superseded(half, other, kind);
+    }
     if let Ok(frame) = Frame::parse(packet) {
         assert_eq!(frame.header().len() + frame.payload().len(), packet.len());
         if let Ok(view) = frame.ip_packet() {

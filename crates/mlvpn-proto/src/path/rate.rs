@@ -604,7 +604,9 @@ impl RateController {
         let queue = &self.measured.queue;
         let varies = (queue.jitter() * 2).max(queue.wander() * 7 / 2);
         let least = LEAST_TARGET + varies.min(MOST_VARYING);
-        least.max(self.packet_time().min(MOST_PACKET_TIME)) + self.rivalry.tolerance()
+        let longest = self.measured.longest_packet().map_or(1.0, |longest| longest / FULL_PACKET);
+        let packet_time = self.packet_time().mul_f64(longest.min(1.0));
+        least.max(packet_time.min(MOST_PACKET_TIME)) + self.rivalry.tolerance()
     }
 
     fn threshold(&self) -> Duration {

@@ -70,6 +70,20 @@ impl LaneQueue {
         self.packets.push_back(Waiting { packet, enqueued: now, policy });
     }
 
+    /// The packet that was pushed last, if it still waits, and under this policy.
+    pub(super) fn last(&self, policy: Option<Policy>) -> Option<&[u8]> {
+        let last = self.packets.back()?;
+        (last.policy == policy).then_some(&last.packet)
+    }
+
+    /// Puts a packet in the place of the last one, which is returned. It has waited as long as that one.
+    pub(super) fn replace_last(&mut self, packet: Vec<u8>) -> Option<Vec<u8>> {
+        let last = self.packets.back_mut()?;
+        self.backlog.remove(last.packet.len());
+        self.backlog.add(packet.len());
+        Some(std::mem::replace(&mut last.packet, packet))
+    }
+
     pub(super) fn remove_head(&mut self) -> Option<Vec<u8>> {
         let Waiting { packet, .. } = self.packets.pop_front()?;
         self.backlog.remove(packet.len());

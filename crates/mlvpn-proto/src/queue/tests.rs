@@ -361,3 +361,44 @@ fn disarming_forgets_the_lane() {
     queue.pop(|_| CODEL, at(215)).unwrap();
     assert_eq!(queue.take_counts().codel_dropped, 1);
 }
+
+/// An acknowledgement of TCP with these numbers of sequence and acknowledgement.
+fn acknowledgement(sequence: u32, number: u32) -> Vec<u8> {
+    let mut packet = packet(0, 40, false);
+    packet[9] = 6;
+    packet[20..24].copy_from_slice(&[0x13, 0x88, 0, 80]);
+    packet[24..28].copy_from_slice(&sequence.to_be_bytes());
+    packet[28..32].copy_from_slice(&number.to_be_bytes());
+    packet[32..34].copy_from_slice(&[0x50, 0x10]);
+    packet
+}
+
+#[test]
+fn a_later_acknowledgement_takes_the_place_of_one_that_waits() {
+    let mut queue = queue();
+    queue.push(acknowledgement(1, 1_000), lane(1), at(0));
+    queue.push(packet(7, 100, false), lane(2), at(0));
+    queue.push(acknowledgement(1, 2_000), lane(1), at(1));
+    queue.push(acknowledgement(1, 3_000), lane(1), at(2));
+    assert_eq!((queue.packets(), queue.bytes()), (2, 140));
+    assert_eq!(queue.take_counts(), QueueCounts { superseded: 2, ..QueueCounts::default() });
+    assert_eq!(queue.drain_dropped().count(), 2);
+    let first = queue.pop(|_| TAKE, at(3)).unwrap();
+    assert_eq!((first.lane, first.packet), (lane(1), acknowledgement(1, 3_000)));
+    assert_eq!(queue.pop(|_| TAKE, at(3)).unwrap().lane, lane(2));
+    assert_eq!((queue.packets(), queue.bytes()), (0, 0));
+    // What has gone is not called back.
+    queue.push(acknowledgement(1, 4_000), lane(1), at(4));
+    assert_eq!((queue.packets(), queue.take_counts().superseded), (1, 0));
+}
+
+#[test]
+fn acknowledgements_stay_where_something_else_came_between() {
+    let mut queue = queue();
+    queue.push(acknowledgement(1, 1_000), lane(1), at(0));
+    queue.push(packet(7, 100, false), lane(1), at(0));
+    queue.push(acknowledgement(1, 2_000), lane(1), at(0));
+    queue.push_with(acknowledgement(1, 3_000), lane(1), Some(Policy::Redundant), at(0));
+    queue.push(acknowledgement(1, 1_000), lane(2), at(0));
+    assert_eq!((queue.packets(), queue.take_counts().superseded), (5, 0));
+}

@@ -17,6 +17,8 @@ const RATE_JITTERS: u32 = 12;
 const SPAN_PACKETS: u32 = 8;
 /// The control loop is not slower than this for the sake of seeing several packets.
 const MOST_SEEING: Duration = Duration::from_millis(100);
+/// In about this time the longest packet of the time before is forgotten.
+const LONGEST_FOR: Duration = Duration::from_secs(1);
 /// In this time a rate that was reached is forgotten.
 const CARRIED_FOR: Duration = Duration::from_secs(10);
 /// A pause between reports that is longer tells of an idle path.
@@ -39,6 +41,8 @@ pub struct FeedbackSample {
     pub min_rtt: Option<Duration>,
     /// Packets that are known to have arrived since the last feedback.
     pub acked_packets: u64,
+    /// The longest of them, in bytes on the wire; 0 without any.
+    pub longest_packet: u64,
     /// Packets that are known to be lost since the last feedback.
     pub lost_packets: u64,
     /// Packets waited for this path throughout the time since the last feedback.
@@ -58,6 +62,8 @@ pub(super) struct Measured {
     interval: Duration,
     /// The most bytes per second that have arrived lately, which the path carries at least.
     carried: f64,
+    /// The longest packet that has arrived lately, in bytes on the wire.
+    longest: Option<f64>,
 }
 
 impl Measured {
@@ -80,6 +86,12 @@ impl Measured {
         let arrives = self.delivered(Instant::ZERO, packet_time).unwrap_or(0.0);
         let forgotten = step.as_secs_f64() / CARRIED_FOR.as_secs_f64();
         self.carried = (self.carried * (1.0 - forgotten)).max(arrives);
+        if sample.longest_packet > 0 {
+            let (longest, fading) =
+                (sample.longest_packet as f64, step.div_duration_f64(LONGEST_FOR));
+            let before = self.longest.unwrap_or(longest);
+            self.longest = Some(longest.max(before + (longest - before) * fading.min(1.0)));
+        }
         if let Some(transit) = sample.lowest_transit {
             let (bytes, arrived_at) = (sample.received_bytes, sample.received_at);
             let sent = sample.sent_at.map(|at| Sent { bytes, at, arrived_at });
@@ -134,6 +146,11 @@ impl Measured {
     /// The round trip without the queue that stands.
     pub(super) fn unloaded_rtt(&self) -> Duration {
         self.unloaded_rtt.unwrap_or(ASSUMED_RTT)
+    }
+
+    /// The longest packet that has arrived lately, in bytes on the wire.
+    pub(super) fn longest_packet(&self) -> Option<f64> {
+        self.longest
     }
 
     /// The lowest round trip known.

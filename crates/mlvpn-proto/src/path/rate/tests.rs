@@ -364,6 +364,7 @@ fn what_only_arrives_closer_together_does_not_raise_the_rate() {
             rtt: Some(ms(20)),
             min_rtt: Some(ms(20)),
             acked_packets: 20,
+            longest_packet: LEN,
             lost_packets: 0,
             is_limited: false,
         };
@@ -422,6 +423,7 @@ proptest! {
                 rtt: has_rtt.then(|| Duration::from_micros(rtt)),
                 min_rtt: None,
                 acked_packets: bytes / LEN,
+                longest_packet: LEN,
                 lost_packets: lost,
                 is_limited,
             };

@@ -163,6 +163,7 @@ impl Path {
             rtt: outcome.rtt,
             min_rtt: self.rtt.min(),
             acked_packets: outcome.acked.len() as u64,
+            longest_packet: outcome.acked.iter().map(|packet| packet.len).max().unwrap_or(0).into(),
             lost_packets,
             is_limited,
         };

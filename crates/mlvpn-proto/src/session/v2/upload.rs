@@ -247,10 +247,12 @@ impl Upload {
     pub(super) fn collect_dropped(&mut self, shared: &mut Shared<'_>) {
         let bound = self.bound.iter_mut().map(|(_, queue)| queue);
         for queue in bound.chain([&mut self.queue]) {
-            let QueueCounts { codel_dropped, codel_marked, overflow } = queue.take_counts();
+            let QueueCounts { codel_dropped, codel_marked, overflow, superseded } =
+                queue.take_counts();
             self.marked += codel_marked;
             shared.drops.add(DropReason::QueueDelay, codel_dropped);
             shared.drops.add(DropReason::QueueFull, overflow);
+            shared.drops.add(DropReason::Superseded, superseded);
             queue.drain_dropped().for_each(|bytes| shared.pool.give(bytes));
         }
     }
