@@ -1,6 +1,7 @@
 //! `cargo xtask deb`: a package for Debian and what descends from it, made with `dpkg-deb`.
 
 mod check;
+mod machines;
 mod tree;
 
 use std::fs;
@@ -33,6 +34,8 @@ pub(crate) fn run(root: &Path, arguments: &[&str]) -> anyhow::Result<()> {
             Ok(())
         }
         ["check"] => check::run(root),
+        // What `check` runs in a world of its own.
+        ["machines", scripts, first, second] => machines::run_inside(scripts, first, second),
         _ => bail!("usage: cargo xtask deb [check]"),
     }
 }

@@ -1,12 +1,12 @@
 //! `cargo xtask deb check`: the package is installed, upgraded, removed and purged, on a copy of this system
-//! that exists in memory only.
+//! that exists in memory only; then under systemd, on machines that are such copies.
 
 use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context as _, bail};
 
-use super::{Build, build, version};
+use super::{Build, build, machines, version};
 use crate::run::{cargo, step};
 
 /// Mounts a layer over the root of a mount namespace, and runs the rest in it.
@@ -46,7 +46,7 @@ pub(super) fn run(root: &Path) -> anyhow::Result<()> {
     if !status.success() {
         bail!("the package does not do what it should: {status}");
     }
-    Ok(())
+    machines::run(root, &first, &second)
 }
 
 /// A tenth of what `systemd-analyze security` may find fault with at most.
