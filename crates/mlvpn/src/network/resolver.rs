@@ -200,13 +200,15 @@ fn replace_file(file: &Path, interface: &str, content: &str) -> io::Result<()> {
 }
 
 fn write_new(file: &Path, content: &str) -> io::Result<()> {
-    use std::os::unix::fs::OpenOptionsExt as _;
+    use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
     let new = beside(file, ".mlvpn-new");
     remove(&new)?;
     let mut options = fs::OpenOptions::new();
-    let mut open = options.write(true).create_new(true).mode(0o644).open(&new)?;
+    let mut open = options.write(true).create_new(true).mode(0o600).open(&new)?;
+    // For all who look names up, whatever this process keeps others from by its umask.
     let written = open
-        .write_all(content.as_bytes())
+        .set_permissions(fs::Permissions::from_mode(0o644))
+        .and_then(|()| open.write_all(content.as_bytes()))
         .and_then(|()| open.sync_all())
         .and_then(|()| fs::rename(&new, file));
     if written.is_err() {
