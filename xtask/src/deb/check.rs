@@ -50,7 +50,7 @@ pub(super) fn run(root: &Path) -> anyhow::Result<()> {
 }
 
 /// A tenth of what `systemd-analyze security` may find fault with at most.
-const EXPOSURE: &str = "24";
+const EXPOSURE: &str = "23";
 
 /// What systemd thinks of the unit.
 fn unit(root: &Path) -> anyhow::Result<()> {

@@ -145,7 +145,7 @@ struct Supervisor {
     links_up: Vec<String>,
     is_tunnel_up: bool,
     mtu: Option<u16>,
-    /// The worker was told to stop, and is killed then.
+    /// The worker was told to stop, and is not waited for any longer then.
     stop_by: Option<u64>,
 }
 
@@ -153,15 +153,26 @@ impl Supervisor {
     fn run(mut self, signals: &Signals) -> anyhow::Result<()> {
         let watched = self.watch_worker(signals);
         let status = match &watched {
-            Ok(status) => *status,
+            Ok(status) => Some(*status),
             Err(error) => {
                 error!("{error:#}; ending");
-                let _ = self.child.kill();
-                self.child.wait().context("the worker cannot be waited for")?
+                self.kill_worker()
             }
         };
         let finished = self.finish(status);
         watched.and(finished)
+    }
+
+    /// Ends the worker by force. `None`: it is another user's, whom this process has no right to kill
+    /// (`CAP_KILL`), and is left to the service manager, which ends what is left when this process has ended.
+    fn kill_worker(&mut self) -> Option<ExitStatus> {
+        match self.child.kill() {
+            Ok(()) => self.child.wait().ok(),
+            Err(error) => {
+                warn!(%error, "the worker is left to the service manager");
+                None
+            }
+        }
     }
 
     /// Does what the worker and signals want until the worker has ended.
@@ -194,9 +205,7 @@ impl Supervisor {
                 return Ok(status);
             }
             if self.stop_by.is_some_and(|at| at <= clock.now_us()) {
-                warn!("the worker does not end; killing it");
-                self.child.kill()?;
-                self.stop_by = None;
+                bail!("the worker was told to stop and goes on");
             }
         }
     }
@@ -357,8 +366,8 @@ impl Supervisor {
         self.stop_by.get_or_insert(now + STOP_TIME.as_micros() as u64);
     }
 
-    /// The worker has ended: tell the status command what is no longer up, and clean up.
-    fn finish(mut self, status: ExitStatus) -> anyhow::Result<()> {
+    /// The worker has ended or was given up: tell the status command what is no longer up, and clean up.
+    fn finish(mut self, status: Option<ExitStatus>) -> anyhow::Result<()> {
         let up = self.links_up.clone();
         for link in &up {
             self.tell_hook(HookEvent::LinkDown, Some(link.clone()));
@@ -371,11 +380,14 @@ impl Supervisor {
         }
         self.network.take().into_iter().for_each(NetworkRunner::shutdown);
         remove_control_socket(&self.config);
-        if status.success() {
-            info!("stopped");
-            return Ok(());
+        match status {
+            Some(status) if status.success() => {
+                info!("stopped");
+                Ok(())
+            }
+            Some(status) => bail!("the worker ended: {status}; {}", rights::cause(status)),
+            None => bail!("the worker goes on"),
         }
-        bail!("the worker ended: {status}; {}", rights::cause(status))
     }
 }
 

@@ -10,6 +10,7 @@ tests![
     a_killed_server_starts_again_and_traffic_flows_long_before_the_timeout,
     when_the_worker_is_killed_the_program_ends_with_an_error,
     when_the_privileged_process_is_killed_the_worker_takes_leave,
+    a_worker_that_hangs_does_not_keep_the_program_from_ending,
 ];
 
 fn start() -> (mlvpn_lab::Lab, Tunnel) {
@@ -64,4 +65,16 @@ fn when_the_privileged_process_is_killed_the_worker_takes_leave() {
     wait_for("the worker's end", || !is_running(worker));
     tunnel.server.wait_for_link_down("dsl1");
     assert_eq!(tunnel.server.link("dsl1")["last_down_reason"], "the peer disconnected");
+}
+
+fn a_worker_that_hangs_does_not_keep_the_program_from_ending() {
+    let lab = lab(&[("dsl1", LINK)]);
+    let mut tunnel = Plan::over(&lab).start(&lab);
+    let worker = tunnel.client.worker();
+    nix::sys::signal::kill(worker, Signal::SIGSTOP).unwrap();
+    assert_eq!(tunnel.client.stop().code(), Some(1));
+    assert!(!is_running(worker));
+    assert!(!tunnel.client.place.path("socket").exists());
+    tunnel.client.start_again();
+    tunnel.wait_for_echo(SERVER_V4);
 }

@@ -44,7 +44,7 @@ pub(super) fn check_rights(args: &RunArgs) -> anyhow::Result<()> {
 
 /// What is needed after the start when there is no status command: the network, sockets with low ports
 /// and bound to devices, files whatever their owner, and a worker that becomes another user, without
-/// rights, and may have to be killed.
+/// rights, and may have to be killed where no service manager does that.
 const KEPT: [Capability; 8] = [
     Capability::CAP_NET_ADMIN,
     Capability::CAP_NET_RAW,
