@@ -3,9 +3,11 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
+use mlvpn_proto::handshake::v2::HandshakeError;
 use mlvpn_proto::{Duration, Event, Instant};
 use mlvpn_sim::link::{LinkSpec, WanLink};
 use mlvpn_sim::packet::Side;
+use mlvpn_sim::rng::Seed;
 use mlvpn_sim::traffic::FlowId;
 use mlvpn_sim::world::{Attack, SessionEndpoint, Tunnel, World, millis, secs};
 
@@ -161,4 +163,22 @@ fn an_end_whose_keys_are_too_old_says_that_its_links_are_down() {
             assert!(world.udp_flow(flow).arrivals_within(from, world.now()) > 250);
         }
     }
+}
+
+#[test]
+fn a_client_that_comes_back_with_its_clock_set_back_is_told_of_and_waits_for_its_clock() {
+    let tunnel = tunnel().with_key_pairs();
+    let mut world = tunnel.start_up(1);
+    world.run_for(secs(60));
+    // Its messages of the next minute are of a time before its first ones, as replays are.
+    let set_back = tunnel.with_side(Side::Client, |config| config.unix_micros -= 120_000_000);
+    set_back.restart(&mut world, Side::Client, Seed(9));
+    world.run_for(secs(50));
+    assert_eq!(SIDES.map(|side| world.links_up(side)), [0, 0]);
+    let is_told = |event: &Event| {
+        matches!(event, Event::PeerMisfit { error: HandshakeError::Replayed(_), .. })
+    };
+    assert_eq!(world.count_events(Side::Server, is_told), 1, "seldom");
+    world.run_for(secs(20));
+    assert_eq!(SIDES.map(|side| world.links_up(side)), [2, 2]);
 }

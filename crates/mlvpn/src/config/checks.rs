@@ -3,6 +3,8 @@
 pub(super) mod network;
 pub(super) mod peers;
 
+use mlvpn_proto::id::PathId;
+
 use super::reader::Sections;
 use super::{Config, Finding, Findings, Link};
 
@@ -31,6 +33,23 @@ pub(super) fn check_version(config: &Config, sections: &Sections<'_>, findings: 
             .help("remove the line, or protocol_version = 1"),
         );
     }
+}
+
+/// Warns of links that would take each other's place: a session of version 2 has as many paths as its
+/// packets have numbers for.
+pub(super) fn check_count(config: &Config, sections: &Sections<'_>, findings: &mut Findings) {
+    let Some(section) = sections.links.get(PathId::COUNT).filter(|_| config.general.speaks_v2())
+    else {
+        return;
+    };
+    findings.push(
+        Finding::warning(
+            section.name.span,
+            format!("version 2 of the protocol has room for {} links", PathId::COUNT),
+        )
+        .label("this one and those below take the places of others")
+        .help("remove links, or protocol_version = 1"),
+    );
 }
 
 /// Warns of an MTU with which every full packet is sent in two fragments.

@@ -52,6 +52,7 @@ pub(super) fn read(
     }
     let config = Config { general: general?.0.complete()?, links, peers, filters };
     checks::check_mtu(&config, &sections, findings);
+    checks::check_count(&config, &sections, findings);
     checks::check_version(&config, &sections, findings);
     checks::network::check(&config, &sections, findings);
     Some(config)

@@ -24,7 +24,7 @@ pub enum HandshakeError {
     #[error("the header of the response was changed on the way")]
     HeaderChanged,
     /// The initiation is not later than the latest one of that peer `[H11]`.
-    #[error("an initiation that is not later than the latest of {0}")]
+    #[error("the clock of {0} is behind what it was, or somebody replays its messages")]
     Replayed(PublicKey),
     /// One end has a password, the other key pairs.
     #[error("one end has a password, the other a key pair")]
@@ -50,11 +50,12 @@ pub enum HandshakeError {
 /// Where to look when a handshake fails.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Blame {
-    /// Damage, a stranger, a replay: to be counted, not to be logged, for an attacker controls it.
+    /// Damage, a stranger: to be counted, not to be logged, for an attacker controls it.
     Network,
-    /// The configuration of the two ends does not match.
+    /// The configuration of the two ends does not match, or the peer's clock was set back.
     /// Anyone can make it seem so: [`HandshakeError::OtherCredentials`] comes before any check,
-    /// [`HandshakeError::UnknownPeer`] from whoever knows our public key. To be logged seldom.
+    /// [`HandshakeError::UnknownPeer`] from whoever knows our public key, [`HandshakeError::Replayed`]
+    /// from whoever has recorded messages. To be logged seldom.
     Configuration,
     /// The software of the peer.
     Peer,
@@ -70,9 +71,9 @@ impl HandshakeError {
             | Self::NotOurs
             | Self::NotAuthentic
             | Self::SmallOrder
-            | Self::HeaderChanged
-            | Self::Replayed(_) => Blame::Network,
-            Self::OtherCredentials
+            | Self::HeaderChanged => Blame::Network,
+            Self::Replayed(_)
+            | Self::OtherCredentials
             | Self::UnknownPeer(_)
             | Self::NoPeer
             | Self::OtherFrames

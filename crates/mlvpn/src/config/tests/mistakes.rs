@@ -240,3 +240,19 @@ fn a_flood_of_mistakes_is_counted_but_not_printed() {
     assert!(findings.to_string().ends_with("and 4900 more\n"));
     assert!(findings.log_lines().iter().all(|(s, _)| *s == Severity::Error));
 }
+
+#[test]
+fn version_2_has_room_for_so_many_links() {
+    let mut text = CLIENT.to_owned();
+    for number in 1..=17 {
+        text.push_str(&LINK.replace("dsl1", &format!("dsl{number}")));
+    }
+    let parsed = parse("mlvpn.conf", text.as_bytes()).unwrap();
+    assert!(parsed.warnings.to_string().contains("room for 16 links"), "{}", parsed.warnings);
+    let version_1 = text.replace("[dsl1]", "protocol_version = 1\n[dsl1]");
+    let fewer = text.split("[dsl17]").next().unwrap();
+    for text in [&version_1, fewer] {
+        let parsed = parse("mlvpn.conf", text.as_bytes()).unwrap();
+        assert!(!parsed.warnings.to_string().contains("room for"), "{}", parsed.warnings);
+    }
+}
