@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use blake2::digest::consts::U16;
 use blake2::digest::{KeyInit as _, Mac as _};
 use blake2::{Blake2s256, Blake2sMac, Digest as _};
+use mlvpn_proto::crypto::keypair::PrivateKey;
 use mlvpn_proto::drop::DropReason;
 use mlvpn_proto::handshake::v2::INITIATION_LEN;
 use mlvpn_proto::{Event, Instant, LinkIndex, Versions};
@@ -21,6 +22,8 @@ type Run = World<SessionEndpoint>;
 const SIDES: [Side; 2] = [Side::Client, Side::Server];
 /// The pre-shared key that the simulated password gives.
 const PASSWORD: [u8; 32] = [7; 32];
+/// Each byte of the private key of simulated servers with key pairs.
+const SERVER_KEY: u8 = 4;
 const INITIATION: u8 = 0xC1;
 
 fn two_links() -> Vec<WanLink> {
@@ -29,7 +32,30 @@ fn two_links() -> Vec<WanLink> {
 
 /// Tunnels of ends that know each other by a password, and by key pairs.
 fn tunnels() -> [Tunnel; 2] {
-    [Tunnel::v2(two_links()), Tunnel::v2(two_links()).with_key_pairs()]
+    with_both_credentials(&Tunnel::v2(two_links()))
+}
+
+fn with_both_credentials(tunnel: &Tunnel) -> [Tunnel; 2] {
+    [tunnel.clone(), tunnel.clone().with_key_pairs()]
+}
+
+/// What the sender of an initiation has to know of its recipient.
+#[derive(Clone, Copy)]
+struct Recipient {
+    /// The kind of its credentials.
+    code: u8,
+    /// What mac1 is keyed with.
+    known: [u8; 32],
+}
+
+/// The same tunnels, with what their servers are known by.
+fn tunnels_and_recipients() -> [(Tunnel, Recipient); 2] {
+    let public = *PrivateKey::take(&mut [SERVER_KEY; 32]).public_key().as_bytes();
+    let [password, keys] = tunnels();
+    [
+        (password, Recipient { code: 0, known: PASSWORD }),
+        (keys, Recipient { code: 1, known: public }),
+    ]
 }
 
 fn elsewhere() -> SocketAddr {
@@ -100,12 +126,13 @@ fn keyed(key: &[u8], bytes: &[u8]) -> [u8; 16] {
 }
 
 /// An initiation with nothing in it but a mac1 by somebody who knows what it is keyed with.
-fn spoofed_initiation(random: &mut Stream) -> Vec<u8> {
+fn spoofed_initiation(recipient: Recipient, random: &mut Stream) -> Vec<u8> {
     let mut bytes = vec![0; INITIATION_LEN];
     random.fill(&mut bytes[4..]);
-    bytes[..4].copy_from_slice(&[INITIATION, 0, 0, 0]);
+    bytes[..4].copy_from_slice(&[INITIATION, recipient.code, 0, 0]);
     let at = INITIATION_LEN - 32;
-    let key = Blake2s256::new().chain_update(b"mlvpn v2 mac1").chain_update(PASSWORD).finalize();
+    let key =
+        Blake2s256::new().chain_update(b"mlvpn v2 mac1").chain_update(recipient.known).finalize();
     let mac1 = keyed(&key, &bytes[..at]);
     bytes[at..at + 16].copy_from_slice(&mac1);
     bytes[at + 16..].fill(0);
@@ -145,22 +172,27 @@ fn a_whole_conversation_replayed_on_every_path_and_from_elsewhere_changes_nothin
 
 #[test]
 fn datagrams_that_all_come_twice_are_taken_once() {
-    let mut world = Tunnel::v2(two_links()).start(1);
-    world.attack(Attack { duplicate: 1.0, ..Attack::default() });
-    let flows = SIDES.map(|side| world.udp(side, 500, 1.0));
-    world.run_for(secs(130));
-    for flow in flows {
-        let report = world.finish_udp(flow);
-        assert_eq!(report.duplicates, 0);
-        assert!(report.lost() < 60, "before the links were up: {report:?}");
+    for tunnel in tunnels() {
+        let mut world = tunnel.start(1);
+        world.attack(Attack { duplicate: 1.0, ..Attack::default() });
+        let flows = SIDES.map(|side| world.udp(side, 500, 1.0));
+        world.run_for(secs(130));
+        for flow in flows {
+            let report = world.finish_udp(flow);
+            assert_eq!(report.duplicates, 0);
+            assert!(report.lost() < 60, "before the links were up: {report:?}");
+        }
+        world.oracle().assert_clean();
     }
-    world.oracle().assert_clean();
 }
 
 #[test]
 fn whoever_copies_all_packets_and_is_faster_steals_no_path() {
-    for starts_early in [false, true] {
-        let tunnel = Tunnel::v2(two_links());
+    let [password, keys] = tunnels();
+    // With key pairs no session begins as long as the copy of each initiation comes before it: the server
+    // answers the copy, and refuses what bears the same time [H11].
+    let cases = [(password.clone(), false), (password, true), (keys, false)];
+    for (tunnel, starts_early) in cases {
         let mut world = if starts_early { tunnel.start(1) } else { tunnel.start_up(1) };
         world.record();
         world.attack(Attack { copy_from: Some(elsewhere()), ..Attack::default() });
@@ -190,62 +222,68 @@ fn whoever_copies_all_packets_and_is_faster_steals_no_path() {
 
 #[test]
 fn an_address_that_was_not_validated_gets_three_times_what_it_sent_at_most() {
-    let mut world = Tunnel::v2(two_links()).start_up(1);
-    world.udp(Side::Server, 1_000, 8.0);
-    world.run_for(secs(2));
-    world.record();
-    // A hundred packets of the client reach the server from elsewhere only.
-    world.cut(0);
-    world.udp(Side::Client, 100, 0.1);
-    world.run_for(secs(2));
-    let to_server = |r: &&Recording| r.to == Side::Server && r.link == 0;
-    let copied: Vec<_> = world.network().recordings().iter().filter(to_server).cloned().collect();
-    assert!(!copied.is_empty());
-    let mut received = 0;
-    for recording in &copied {
-        received += recording.payload.len() as u64;
-        hand(&mut world, 0, elsewhere(), &recording.payload);
-        world.run_for(millis(10));
+    for tunnel in tunnels() {
+        let mut world = tunnel.start_up(1);
+        world.udp(Side::Server, 1_000, 8.0);
+        world.run_for(secs(2));
+        world.record();
+        // A hundred packets of the client reach the server from elsewhere only.
+        world.cut(0);
+        world.udp(Side::Client, 100, 0.1);
+        world.run_for(secs(2));
+        let to_server = |r: &&Recording| r.to == Side::Server && r.link == 0;
+        let copied: Vec<_> =
+            world.network().recordings().iter().filter(to_server).cloned().collect();
+        assert!(!copied.is_empty());
+        let mut received = 0;
+        for recording in &copied {
+            received += recording.payload.len() as u64;
+            hand(&mut world, 0, elsewhere(), &recording.payload);
+            world.run_for(millis(10));
+            assert!(sent_to(&world, elsewhere()) <= 3 * received, "{received}");
+        }
+        world.run_for(secs(30));
         assert!(sent_to(&world, elsewhere()) <= 3 * received, "{received}");
+        assert!(sent_to(&world, elsewhere()) > 0, "it is challenged");
     }
-    world.run_for(secs(30));
-    assert!(sent_to(&world, elsewhere()) <= 3 * received, "{received}");
-    assert!(sent_to(&world, elsewhere()) > 0, "it is challenged");
 }
 
 #[test]
 fn a_bit_flipped_in_a_header_makes_a_packet_nothing() {
-    let mut world = Tunnel::v2(two_links()).start_up(1);
-    world.udp(Side::Client, 500, 0.4);
-    world.run_for(secs(2));
-    world.record();
-    (0..2).for_each(|link| world.cut(link));
-    world.run_for(millis(100));
-    let is_data = |r: &&Recording| r.to == Side::Server && r.payload.len() > 500;
-    let packet = world.network().recordings().iter().find(is_data).cloned().unwrap();
-    let taken = |world: &Run| world.stats(Side::Server).to_tun.packets;
-    let (before, standing_before) = (taken(&world), standing(&world));
-    let recorded = world.network().recordings().len();
-    for bit in 0..9 * 8 {
-        for from in [client_address(0), elsewhere()] {
-            let mut flipped = packet.payload.clone();
-            flipped[bit / 8] ^= 1 << (bit % 8);
-            hand(&mut world, packet.link, from, &flipped);
+    for tunnel in tunnels() {
+        let mut world = tunnel.start_up(1);
+        world.udp(Side::Client, 500, 0.4);
+        world.run_for(secs(2));
+        world.record();
+        (0..2).for_each(|link| world.cut(link));
+        world.run_for(millis(100));
+        let is_data = |r: &&Recording| r.to == Side::Server && r.payload.len() > 500;
+        let packet = world.network().recordings().iter().find(is_data).cloned().unwrap();
+        let taken = |world: &Run| world.stats(Side::Server).to_tun.packets;
+        let (before, standing_before) = (taken(&world), standing(&world));
+        let recorded = world.network().recordings().len();
+        for bit in 0..9 * 8 {
+            for from in [client_address(0), elsewhere()] {
+                let mut flipped = packet.payload.clone();
+                flipped[bit / 8] ^= 1 << (bit % 8);
+                hand(&mut world, packet.link, from, &flipped);
+            }
         }
+        assert_eq!((taken(&world), standing(&world)), (before, standing_before));
+        let answers = world.network().recordings()[recorded..].iter();
+        assert_eq!(answers.filter(|r| r.to == Side::Client).count(), 0);
+        hand(&mut world, packet.link, packet.from, &packet.payload);
+        world.run_for(millis(300));
+        assert_eq!(taken(&world), before + 1, "the packet itself is taken");
+        world.oracle().assert_clean();
     }
-    assert_eq!((taken(&world), standing(&world)), (before, standing_before));
-    let answers = world.network().recordings()[recorded..].iter();
-    assert_eq!(answers.filter(|r| r.to == Side::Client).count(), 0);
-    hand(&mut world, packet.link, packet.from, &packet.payload);
-    world.run_for(millis(300));
-    assert_eq!(taken(&world), before + 1, "the packet itself is taken");
-    world.oracle().assert_clean();
 }
 
 #[test]
 fn strangers_get_no_answer_whatever_they_say() {
-    for versions in [Versions::V2, Versions::Auto] {
-        let mut world = Tunnel::new(two_links(), versions).start_up(1);
+    let of_versions = |versions| with_both_credentials(&Tunnel::new(two_links(), versions));
+    for tunnel in [Versions::V2, Versions::Auto].into_iter().flat_map(of_versions) {
+        let mut world = tunnel.start_up(1);
         world.record();
         let before = standing(&world);
         let mut random = Seed(1).stream("stranger");
@@ -259,7 +297,7 @@ fn strangers_get_no_answer_whatever_they_say() {
             }
         }
         world.run_for(millis(500));
-        assert_eq!(sent_to(&world, elsewhere()), 0, "{versions:?}");
+        assert_eq!(sent_to(&world, elsewhere()), 0, "{tunnel:?}");
         assert_eq!(standing(&world), before);
         let drops = world.stats(Side::Server).drops;
         for reason in [DropReason::Malformed, DropReason::UnknownSession, DropReason::Handshake] {
@@ -283,17 +321,20 @@ fn flood(world: &mut Run, mut make: impl FnMut(u64) -> Vec<u8>) {
 
 #[test]
 fn floods_of_initiations_do_not_disturb_a_session() {
-    for knows_mac in [false, true] {
-        let mut world = Tunnel::v2(two_links()).start_up(1);
+    let cases = [false, true].into_iter().flat_map(|knows_mac| {
+        tunnels_and_recipients().map(|(tunnel, recipient)| (knows_mac, tunnel, recipient))
+    });
+    for (knows_mac, tunnel, recipient) in cases {
+        let mut world = tunnel.start_up(1);
         let download = world.download();
         world.run_for(secs(8));
         let started = world.now().as_millis() / 1_000;
         world.record();
         let mut random = Seed(1).stream("flood");
-        let template = spoofed_initiation(&mut random);
+        let template = spoofed_initiation(recipient, &mut random);
         flood(&mut world, |number| {
             if knows_mac {
-                return spoofed_initiation(&mut random);
+                return spoofed_initiation(recipient, &mut random);
             }
             let mut junk = template.clone();
             junk[10..18].copy_from_slice(&number.to_be_bytes());
@@ -319,13 +360,14 @@ fn floods_of_initiations_do_not_disturb_a_session() {
 
 #[test]
 fn a_client_gets_in_while_initiations_pour_in() {
-    let tunnel = Tunnel::v2(two_links());
-    let mut world = tunnel.start_up(1);
-    world.run_for(secs(2));
-    tunnel.restart(&mut world, Side::Client, Seed(5));
-    let mut random = Seed(1).stream("flood");
-    flood(&mut world, |_| spoofed_initiation(&mut random));
-    assert_eq!(world.links_up(Side::Client), 2, "{:?}", world.events());
+    for (tunnel, recipient) in tunnels_and_recipients() {
+        let mut world = tunnel.start_up(1);
+        world.run_for(secs(2));
+        tunnel.restart(&mut world, Side::Client, Seed(5));
+        let mut random = Seed(1).stream("flood");
+        flood(&mut world, |_| spoofed_initiation(recipient, &mut random));
+        assert_eq!(world.links_up(Side::Client), 2, "{:?}", world.events());
+    }
 }
 
 #[test]
@@ -368,53 +410,57 @@ fn replayed_initiations_never_disturb_a_session() {
 
 #[test]
 fn no_index_is_used_again_and_no_packet_number_twice_under_one_key() {
-    let tunnel = Tunnel::v2(two_links());
-    let mut world = tunnel.start(1);
-    world.record();
-    for side in SIDES {
-        world.udp(side, 100, 0.02);
-    }
-    for round in 0..6 {
-        let side = SIDES[round % 2];
-        world.run_for(secs(130));
-        tunnel.restart(&mut world, side, Seed(100 + round as u64));
-        world.cut(round % 2);
-        world.run_for(secs(8));
-        world.restore(round % 2);
-        world.move_client(0, SocketAddr::from(([203, 0, 113, 7], 6_000 + round as u16)));
-    }
-    let (mut sealed, mut indices) = (BTreeSet::new(), BTreeSet::new());
-    for recording in world.network().recordings() {
-        let bytes = &recording.payload;
-        match bytes[0] {
-            0x80..=0xBF => {
-                // Index, path and number: with the key that goes with the index they make the nonce.
-                let name = (recording.to, bytes[0] & 0x0F, bytes[1..9].to_vec());
-                assert!(sealed.insert(name), "{:?}: {:x?}", recording.at, &bytes[..9]);
-            }
-            INITIATION | 0xC2 => {
-                let name = (recording.to, bytes[4..8].to_vec());
-                assert!(indices.insert(name), "{:?}: {:x?}", recording.at, &bytes[..12]);
-            }
-            _ => {}
+    for tunnel in tunnels() {
+        let mut world = tunnel.start(1);
+        world.record();
+        for side in SIDES {
+            world.udp(side, 100, 0.02);
         }
+        for round in 0..6 {
+            let side = SIDES[round % 2];
+            world.run_for(secs(130));
+            tunnel.restart(&mut world, side, Seed(100 + round as u64));
+            world.cut(round % 2);
+            world.run_for(secs(8));
+            world.restore(round % 2);
+            world.move_client(0, SocketAddr::from(([203, 0, 113, 7], 6_000 + round as u16)));
+        }
+        let (mut sealed, mut indices) = (BTreeSet::new(), BTreeSet::new());
+        for recording in world.network().recordings() {
+            let bytes = &recording.payload;
+            match bytes[0] {
+                0x80..=0xBF => {
+                    // Index, path and number: with the key that goes with the index they make the nonce.
+                    let name = (recording.to, bytes[0] & 0x0F, bytes[1..9].to_vec());
+                    assert!(sealed.insert(name), "{:?}: {:x?}", recording.at, &bytes[..9]);
+                }
+                INITIATION | 0xC2 => {
+                    let name = (recording.to, bytes[4..8].to_vec());
+                    assert!(indices.insert(name), "{:?}: {:x?}", recording.at, &bytes[..12]);
+                }
+                _ => {}
+            }
+        }
+        assert!(sealed.len() > 30_000 && indices.len() > 20, "{} {}", sealed.len(), indices.len());
+        world.oracle().assert_clean();
     }
-    assert!(sealed.len() > 30_000 && indices.len() > 20, "{} {}", sealed.len(), indices.len());
-    world.oracle().assert_clean();
 }
 
 #[test]
 fn altered_duplicated_and_delayed_datagrams_do_no_more_than_get_lost() {
-    let mut world = Tunnel::v2(two_links()).start_up(1);
-    let flow = world.udp(Side::Client, 500, 4.0);
-    let hold_time = millis(30);
-    let attack = Attack { duplicate: 0.05, corrupt: 0.05, hold: 0.05, hold_time, copy_from: None };
-    world.attack(attack);
-    world.run_for(secs(10));
-    world.attack(Attack::default());
-    let report = world.finish_udp(flow);
-    assert_eq!(report.duplicates, 0);
-    assert!(report.lost() * 10 < report.sent, "{report:?}");
-    assert!(world.stats(Side::Server).drops.of(DropReason::NotAuthentic) > 50);
-    world.oracle().assert_clean();
+    for tunnel in tunnels() {
+        let mut world = tunnel.start_up(1);
+        let flow = world.udp(Side::Client, 500, 4.0);
+        let hold_time = millis(30);
+        let attack =
+            Attack { duplicate: 0.05, corrupt: 0.05, hold: 0.05, hold_time, copy_from: None };
+        world.attack(attack);
+        world.run_for(secs(10));
+        world.attack(Attack::default());
+        let report = world.finish_udp(flow);
+        assert_eq!(report.duplicates, 0);
+        assert!(report.lost() * 10 < report.sent, "{report:?}");
+        assert!(world.stats(Side::Server).drops.of(DropReason::NotAuthentic) > 50);
+        world.oracle().assert_clean();
+    }
 }
