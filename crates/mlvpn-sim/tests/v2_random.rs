@@ -9,7 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::{env, thread};
 
-use mlvpn_proto::{Duration, LinkTerms, Policy};
+use mlvpn_proto::{Duration, LinkTerms, Policy, lanes};
 use mlvpn_sim::link::{LinkSpec, WanLink};
 use mlvpn_sim::packet::Side;
 use mlvpn_sim::rng::{Seed, Stream};
@@ -22,11 +22,15 @@ const SEEDS: u64 = 600;
 const PINNED: &[u64] = &[4, 20, 389, 863, 1_765, 8_863, 9_828];
 /// The odd ones among them whose corner is reached where users want nothing.
 const WISHLESS: &[u64] = &[389, 863, 8_863];
+/// Those among them whose corner is reached where keys and clocks are let alone.
+const CALM: &[u64] = &[4, 20, 389, 863, 1_765, 8_863, 9_828];
 /// Within this time after the network has healed all links carry traffic again.
 const HEALING: Duration = secs(15);
 /// What an ingress queue and a server's memory of handshakes hold at the most.
 const MAX_QUEUED: u64 = 20_000;
 const MAX_PENDING: usize = 4_096;
+/// What an end keeps of a path that carries 100 Mbit/s until it is told what arrived.
+const MAX_IN_FLIGHT: u64 = 16 << 20;
 const SIDES: [Side; 2] = [Side::Client, Side::Server];
 
 /// A tunnel in trouble.
@@ -34,6 +38,8 @@ struct Run {
     random: Stream,
     /// What users want; none where they want nothing.
     wishes: Option<Stream>,
+    /// What keys and clocks do; none where they are let alone.
+    restless: Option<Stream>,
     tunnel: Tunnel,
     world: World<SessionEndpoint>,
     links: Vec<WanLink>,
@@ -53,10 +59,23 @@ impl Run {
         if let Some(wishes) = &mut wishes {
             tunnel = wish(tunnel, links.len(), wishes);
         }
+        let mut restless = (!CALM.contains(&seed)).then(|| Seed(seed).stream("restless"));
+        if let Some(restless) = &mut restless {
+            tunnel = wear_keys(tunnel, restless);
+        }
         let mut world = tunnel.start(seed);
         world.record();
-        let processes = seed << 16;
-        Self { random, wishes, tunnel, world, links, flows: Vec::new(), removed: None, processes }
+        Self {
+            random,
+            wishes,
+            restless,
+            tunnel,
+            world,
+            links,
+            flows: Vec::new(),
+            removed: None,
+            processes: seed << 16,
+        }
     }
 
     fn below(&mut self, bound: u64) -> u64 {
@@ -106,10 +125,22 @@ impl Run {
             }
             _ => self.change_policy(),
         }
+        self.disturb_clock();
         let wait = [1, 20, 200, 1_500][self.random.below(4) as usize];
         let wait = 1 + self.below(wait);
         self.world.run_for(millis(wait));
         self.check();
+    }
+
+    /// One host sleeps, and its clock has gone on when it wakes.
+    fn disturb_clock(&mut self) {
+        if let Some(restless) = &mut self.restless
+            && restless.chance(0.05)
+        {
+            let jumps = [millis(5), millis(500), secs(5), secs(61), secs(200), secs(400)];
+            let (side, jump) = (restless.below(2), restless.below(jumps.len() as u64));
+            self.world.jump_clock(SIDES[side as usize], jumps[jump as usize]);
+        }
     }
 
     fn change_policy(&mut self) {
@@ -173,8 +204,15 @@ impl Run {
 
     fn check(&self) {
         for side in SIDES {
-            for peer in self.world.stats(side).peers {
+            let stats = self.world.stats(side);
+            assert!(stats.peers.len() <= 1, "one peer has one session: {stats:?}");
+            for peer in &stats.peers {
                 assert!(peer.queued.packets <= MAX_QUEUED, "{side:?}: {peer:?}");
+                assert!(peer.lanes.held_packets <= lanes::MAX_PACKETS, "{side:?}: {peer:?}");
+                assert!(peer.lanes.held_bytes <= lanes::MAX_BYTES, "{side:?}: {peer:?}");
+            }
+            for path in stats.links.iter().filter_map(|link| link.path) {
+                assert!(path.in_flight <= MAX_IN_FLIGHT, "{side:?}: {path:?}");
             }
             let pending = self.world.endpoint(side).session().pending_handshakes();
             assert!(pending <= MAX_PENDING, "{side:?}: {pending}");
@@ -253,6 +291,14 @@ fn tunnel(links: &[WanLink], random: &mut Stream) -> Tunnel {
 
 fn any_policy(wishes: &mut Stream) -> Option<Policy> {
     Policy::ALL.get(wishes.below(5) as usize).copied()
+}
+
+/// Keys that are used up so soon that others are agreed on under load, or that last.
+fn wear_keys(tunnel: Tunnel, restless: &mut Stream) -> Tunnel {
+    match [None, None, Some(150), Some(400), Some(3_000)][restless.below(5) as usize] {
+        Some(packets) => tunnel.with(|config| config.rekey_packets = packets),
+        None => tunnel,
+    }
 }
 
 /// Random wishes at both ends.

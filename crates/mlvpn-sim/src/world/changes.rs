@@ -66,9 +66,11 @@ impl<E: Endpoint> World<E> {
         }
     }
 
-    /// Changes the endpoint at `side` by hand and drains it.
+    /// Changes the endpoint at `side` by hand, at the time of its own clock, and drains it.
     pub fn with_endpoint<R>(&mut self, side: Side, change: impl FnOnce(&mut E, Instant) -> R) -> R {
-        let result = change(&mut self.ends[side as usize], self.now);
+        let end = &mut self.ends[side as usize];
+        let now = end.clock(self.now);
+        let result = change(end, now);
         self.pump();
         result
     }

@@ -28,6 +28,10 @@ pub trait Endpoint {
     fn poll_event(&mut self) -> Option<Self::Event>;
     /// When to call [`Self::handle_timeout`].
     fn poll_timeout(&self) -> Option<Instant>;
+    /// What its clock shows when the world's shows `now`.
+    fn clock(&self, now: Instant) -> Instant {
+        now
+    }
     /// How many packets it holds back at present.
     fn held_packets(&self, _now: Instant) -> usize {
         0

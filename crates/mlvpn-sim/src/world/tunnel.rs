@@ -130,7 +130,10 @@ impl Tunnel {
 
     /// Lets `side` crash and start anew, with all links; `seed` is the new process's own.
     pub fn restart(&self, world: &mut World<SessionEndpoint>, side: Side, seed: Seed) {
-        let reborn = self.endpoint(side, seed, world.now());
+        let ahead = world.endpoint(side).ahead;
+        let mut reborn = self.endpoint(side, seed, world.now() + ahead);
+        // The clock is the host's, and goes on.
+        reborn.ahead = ahead;
         world.restart(side, reborn);
     }
 
@@ -164,6 +167,7 @@ impl Tunnel {
             buf: TransmitBuf::new(),
             batch: VecDeque::new(),
             up: 0,
+            ahead: Duration::ZERO,
             speaks_v1_only,
         }
     }
@@ -203,6 +207,8 @@ pub struct SessionEndpoint {
     /// What is left of the last batch.
     batch: VecDeque<Outgoing>,
     up: usize,
+    /// By how much its clock is before the world's.
+    ahead: Duration,
 }
 
 impl SessionEndpoint {
@@ -228,7 +234,13 @@ impl World<SessionEndpoint> {
     /// The numbers of the endpoint at `side`.
     #[must_use]
     pub fn stats(&self, side: Side) -> SessionStats {
-        self.endpoint(side).session.stats(self.now())
+        let end = self.endpoint(side);
+        end.session.stats(end.clock(self.now()))
+    }
+
+    /// The clock of `side` alone jumps forward.
+    pub fn jump_clock(&mut self, side: Side, time: Duration) {
+        self.with_endpoint(side, |end, _| end.ahead += time);
     }
 
     /// How many events of `side` are `wanted`.
@@ -251,19 +263,20 @@ impl Endpoint for SessionEndpoint {
     type Event = Event;
 
     fn handle_datagram(&mut self, link: usize, from: SocketAddr, data: &mut [u8], now: Instant) {
-        self.session.handle_datagram(LinkIndex(link as u16), from, data, now);
+        self.session.handle_datagram(LinkIndex(link as u16), from, data, self.clock(now));
     }
 
     fn handle_ip_packet(&mut self, packet: &[u8], now: Instant) {
-        self.session.handle_ip_packet(packet, now);
+        self.session.handle_ip_packet(packet, self.clock(now));
     }
 
     fn handle_timeout(&mut self, now: Instant) {
-        self.session.handle_timeout(now);
+        self.session.handle_timeout(self.clock(now));
     }
 
     fn poll_transmit(&mut self, now: Instant) -> Option<Outgoing> {
         if self.batch.is_empty() {
+            let now = self.clock(now);
             let transmit = self.session.poll_transmit(&mut self.buf, now)?;
             let datagrams = self.buf.bytes()[..transmit.len].chunks(transmit.segment_size);
             self.batch.extend(datagrams.map(|datagram| {
@@ -288,11 +301,16 @@ impl Endpoint for SessionEndpoint {
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
-        self.session.poll_timeout().map(|(at, _)| at)
+        let (due, _) = self.session.poll_timeout()?;
+        Some(due - self.ahead)
+    }
+
+    fn clock(&self, now: Instant) -> Instant {
+        now + self.ahead
     }
 
     fn held_packets(&self, now: Instant) -> usize {
-        let stats = self.session.stats(now);
+        let stats = self.session.stats(self.clock(now));
         let lanes: usize = stats.peers.iter().map(|peer| peer.lanes.held_packets).sum();
         stats.resequencer.held + lanes + self.batch.len()
     }
