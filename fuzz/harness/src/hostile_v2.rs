@@ -4,11 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
+use mlvpn_proto::crypto::keypair::PrivateKey;
 use mlvpn_proto::crypto::password::PasswordKey;
 use mlvpn_proto::crypto::v2::{Cipher, PacketCounter};
 use mlvpn_proto::epochs::Epoch;
 use mlvpn_proto::handshake::v2::{
-    Answer, Credentials, ExpectResponse, Initiation, LatestTimes, Offer, Response, SessionId,
+    Answer, Credentials, ExpectResponse, Initiation, LatestTimes, Offer, PeerKeys, Response,
+    SessionId,
 };
 use mlvpn_proto::id::{PacketNumber, PathId, SessionIndex};
 use mlvpn_proto::lanes::{MAX_BYTES, MAX_PACKETS};
@@ -31,7 +33,8 @@ const MAX_SENT: usize = 20_000;
 /// Timers may bring about others that are due at once, but not for ever.
 const MAX_ROUNDS: usize = 100;
 /// Types of frames, and one that there is not.
-const TYPES: [u8; 15] = [0, 1, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 0x40, 0x0C];
+const TYPES: [u8; 16] = [0, 1, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 0x40, 0x0C, TERMS];
+const TERMS: u8 = 0x41;
 
 /// Runs the target.
 ///
@@ -54,6 +57,8 @@ pub fn run(bytes: &[u8]) {
 struct Run {
     endpoint: Endpoint,
     role: Role,
+    /// Those of the peer.
+    credentials: Credentials,
     now: Instant,
     rng: ChaCha12Rng,
     /// What the peer has: keys, and numbers for its packets.
@@ -73,10 +78,11 @@ struct Run {
 impl Run {
     fn new(flags: u8) -> Self {
         let role = if flags & 1 == 0 { Role::Client } else { Role::Server };
+        let (ours, credentials) = if flags & 8 == 0 { passwords() } else { key_pairs() };
         let config = EndpointConfig {
             versions: Versions::V2,
             inner: if flags & 2 == 0 { PacketKind::Ip } else { PacketKind::Ethernet },
-            credentials: Some(credentials()),
+            credentials: Some(ours),
             cleartext_data: flags & 4 != 0,
             policy: Policy::ALL.get(usize::from(flags >> 4 & 7)).copied(),
             unix_micros: 1,
@@ -92,6 +98,7 @@ impl Run {
         Self {
             endpoint,
             role,
+            credentials,
             now,
             rng: ChaCha12Rng::from_seed([9; 32]),
             epoch: None,
@@ -155,8 +162,8 @@ impl Run {
             ethernet: choice & 0x20 != 0,
             time_micros: self.now.as_micros(),
         };
-        let started = ExpectResponse::start(&credentials(), offer, &mut self.rng);
-        let (expect, initiation) = started.expect("a password is good for initiations");
+        let started = ExpectResponse::start(&self.credentials, offer, &mut self.rng);
+        let (expect, initiation) = started.expect("the credentials are good for initiations");
         self.expect = Some(expect);
         let from = self.deliver(input, initiation);
         self.greeted.insert(from);
@@ -170,10 +177,9 @@ impl Run {
 
     fn respond(&mut self, input: &mut Input<'_>) {
         let Some(bytes) = self.sent.get(&0xC1).cloned() else { return };
-        let credentials = credentials();
-        let Ok(initiation) = Initiation::parse(&bytes, &credentials) else { return };
-        let opened = initiation.open(&credentials, &mut LatestTimes::new(), &mut self.rng);
-        let accepted = opened.expect("the endpoint knows the password");
+        let Ok(initiation) = Initiation::parse(&bytes, &self.credentials) else { return };
+        let opened = initiation.open(&self.credentials, &mut LatestTimes::new(), &mut self.rng);
+        let accepted = opened.expect("the endpoint has the credentials");
         let choice = input.byte();
         let answer = Answer {
             index: SessionIndex(self.rng.next_u32() | 1),
@@ -346,6 +352,10 @@ fn push_frame(input: &mut Input<'_>, body: &mut Vec<u8>) {
             body.resize(body.len() - fields.len() + 6, 0);
             body.extend_from_slice(&ip_packet(20 + input.below(200)));
         }
+        TERMS => {
+            let at = body.len() - fields.len();
+            body.splice(at..at, (fields.len() as u16).to_be_bytes());
+        }
         _ => {}
     }
 }
@@ -357,8 +367,20 @@ fn ip_packet(len: usize) -> Vec<u8> {
     packet
 }
 
-fn credentials() -> Credentials {
-    Credentials::Password(PasswordKey::take(&mut [7; 32]))
+/// Those of the endpoint, and of its peer.
+fn passwords() -> (Credentials, Credentials) {
+    let password = || Credentials::Password(PasswordKey::take(&mut [7; 32]));
+    (password(), password())
+}
+
+fn key_pairs() -> (Credentials, Credentials) {
+    let key = |byte| PrivateKey::take(&mut [byte; 32]);
+    let credentials = |own, other| {
+        let public = key(other).public_key();
+        let peer = PeerKeys { name: "peer".into(), public, preshared: None };
+        Credentials::Keys { private: key(own), peers: vec![peer] }
+    };
+    (credentials(3, 4), credentials(4, 3))
 }
 
 fn link_config(role: Role, slot: u16, choice: u8) -> LinkConfig {
