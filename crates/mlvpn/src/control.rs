@@ -212,8 +212,10 @@ impl Shared {
 
 /// What kind of socket a client came through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Transport {
+pub enum Transport {
+    /// The unix socket.
     Unix,
+    /// The TCP port.
     Tcp,
 }
 
@@ -307,6 +309,21 @@ const MAX_LINE: usize = 1024;
 
 /// Most bytes that are read and thrown away after the answer.
 const MAX_DISCARD: u64 = 64 * 1024;
+
+/// Serves one client who came through another stream than those of a [`ControlServer`], as one who came
+/// through `transport`, with the default limits.
+pub async fn serve_stream<S>(
+    stream: S,
+    transport: Transport,
+    desk: Arc<Desk>,
+    token: Option<ControlToken>,
+) where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let ControlLimits { clients, patience } = ControlLimits::default();
+    let (token, seats) = (token.map(Arc::new), Arc::new(Semaphore::new(clients)));
+    serve_client(stream, transport, &Shared { desk, token, patience, seats }).await;
+}
 
 async fn serve_client<S>(stream: S, transport: Transport, shared: &Shared)
 where

@@ -9,10 +9,12 @@
 //! | [`wire`] | a version 1 datagram |
 //! | [`frames`] | the body of a version 2 packet |
 //! | [`handshake`] | a version 2 handshake message of somebody without credentials |
+//! | [`payload`] | what such a message of a peer holds once it is opened |
 //! | [`hostile`] | a program for one session whose peer knows the key and means ill |
 //! | [`hostile_v2`] | the same for version 2: any frames, handshakes, addresses and times |
 //! | [`honest`] | a program for two sessions and the attacker between them |
 //! | [`config`] | a configuration file |
+//! | [`control`] | how a client came to the control server, and what it sends |
 //! | [`filter`] | a filter expression, a line feed, a packet |
 //! | [`inner`] | a packet out of the tunnel interface |
 //! | [`tun_split`] | a read of a tun device: virtio header and packet |
@@ -21,6 +23,7 @@
 
 pub mod coalesce;
 pub mod config;
+pub mod control;
 mod events;
 pub mod filter;
 pub mod frames;
@@ -30,6 +33,7 @@ pub mod hostile;
 pub mod hostile_v2;
 pub mod inner;
 pub mod input;
+pub mod payload;
 pub mod tun_split;
 pub mod wire;
 
@@ -47,14 +51,16 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 11] = [
+pub const TARGETS: [Target; 13] = [
     Target { name: "wire", run: wire::run, words: wire::WORDS, cost: 1 },
     Target { name: "frames", run: frames::run, words: frames::WORDS, cost: 1 },
     Target { name: "handshake", run: handshake::run, words: handshake::WORDS, cost: 1 },
+    Target { name: "payload", run: payload::run, words: payload::WORDS, cost: 1 },
     Target { name: "hostile", run: hostile::run, words: &[], cost: 1 },
     Target { name: "hostile_v2", run: hostile_v2::run, words: &[], cost: 10 },
     Target { name: "honest", run: honest::run, words: &[], cost: 1 },
     Target { name: "config", run: config::run, words: config::WORDS, cost: 1 },
+    Target { name: "control", run: control::run, words: control::WORDS, cost: 1 },
     Target { name: "filter", run: filter::run, words: filter::WORDS, cost: 1 },
     Target { name: "inner", run: inner::run, words: inner::WORDS, cost: 1 },
     Target { name: "tun_split", run: tun_split::run, words: tun_split::WORDS, cost: 1 },

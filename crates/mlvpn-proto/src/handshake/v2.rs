@@ -43,6 +43,8 @@ pub use initiator::{ExpectResponse, Offer};
 pub use latest::LatestTimes;
 pub(crate) use mac::Mac;
 pub use message::{INITIATION_LEN, Initiation, MAX_RESPONSE_LEN, Response};
+#[doc(hidden)]
+pub use payload::{rewrite_proposal, rewrite_reply};
 pub use responder::{Accepted, Answer};
 
 /// Which session an epoch belongs to: drawn at random by the initiator when the session begins,

@@ -98,6 +98,26 @@ impl Reply {
     }
 }
 
+/// The payload of an initiation, written as this version writes it.
+///
+/// # Errors
+/// [`HandshakeError::BadPayload`] when the bytes are none.
+pub fn rewrite_proposal(bytes: &[u8]) -> Result<Vec<u8>, HandshakeError> {
+    let mut out = Vec::new();
+    Proposal::read(bytes)?.write(&mut out);
+    Ok(out)
+}
+
+/// The payload of a response, likewise.
+///
+/// # Errors
+/// [`HandshakeError::BadPayload`] when the bytes are none.
+pub fn rewrite_reply(bytes: &[u8]) -> Result<Vec<u8>, HandshakeError> {
+    let mut out = Vec::new();
+    Reply::read(bytes)?.write(&mut out);
+    Ok(out)
+}
+
 impl Flags {
     fn code(self) -> u8 {
         u8::from(self.wants_cleartext) | u8::from(self.ethernet) << 1
