@@ -279,3 +279,6 @@ impl Endpoint {
         of_session.or_else(|| self.links.get(link)?.config.remote)
     }
 }
+
+#[cfg(test)]
+mod tests;

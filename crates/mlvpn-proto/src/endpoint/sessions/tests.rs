@@ -1,0 +1,93 @@
+//! Indices that a random source gives again.
+
+use rand_core::SeedableRng as _;
+
+use super::*;
+use crate::config::Role;
+use crate::crypto::password::PasswordKey;
+use crate::crypto::v2::Cipher;
+use crate::epochs::Epoch;
+use crate::handshake::v2::{
+    Answer, Credentials, ExpectResponse, Initiation, LatestTimes, Offer, Response, SessionId,
+};
+use crate::id::PathId;
+use crate::session::v2::SessionSetup;
+
+const NOW: Instant = Instant::from_secs(1_000);
+
+/// A random source that begins as all others of these tests do.
+fn source() -> ChaCha12Rng {
+    ChaCha12Rng::from_seed([7; 32])
+}
+
+fn session() -> Session {
+    let setup = SessionSetup {
+        role: Role::Client,
+        kind: PacketKind::Ip,
+        identity: Identity { id: SessionId([1; 8]), peer: None },
+        software: String::new(),
+        lane_key: [0; 16],
+        sources: Vec::new(),
+        rekey_packets: u32::MAX,
+    };
+    Session::new(setup, NOW)
+}
+
+/// An epoch under which the peer sends to `index`.
+fn epoch(index: SessionIndex) -> Epoch {
+    let credentials = Credentials::Password(PasswordKey::take(&mut [7; 32]));
+    let offer = Offer {
+        index,
+        path: PathId::from_low_bits(0),
+        session_id: SessionId([1; 8]),
+        ciphers: Cipher::ALL.to_vec(),
+        wants_cleartext: false,
+        ethernet: false,
+        time_micros: 1,
+    };
+    let (mut expect, datagram) = ExpectResponse::start(&credentials, offer, &mut source()).unwrap();
+    let initiation = Initiation::parse(&datagram, &credentials).unwrap();
+    let accepted = initiation.open(&credentials, &mut LatestTimes::new(), &mut source()).unwrap();
+    let answer = Answer {
+        index: SessionIndex(1),
+        is_resumed: false,
+        wants_cleartext: false,
+        ethernet: false,
+        has_fast_aes: false,
+    };
+    let (datagram, _) = accepted.respond(&answer).unwrap();
+    Epoch::new(&expect.handle(&Response::parse(&datagram).unwrap()).unwrap(), NOW)
+}
+
+#[test]
+fn an_index_is_not_given_out_again_for_240_s_though_it_is_drawn_again() {
+    let mut sessions = Sessions::default();
+    let index = sessions.draw_index(&mut source());
+    assert_eq!(sessions.draw_index(&mut source()), index, "nobody uses it as yet");
+    let mut used = session();
+    used.install_epoch(epoch(index), NOW);
+    sessions.add(used);
+    assert_ne!(sessions.draw_index(&mut source()), index, "it is in use");
+    sessions.replace_only(session(), NOW);
+    assert_eq!(sessions.slot_of(index), None);
+    for secs in [0, 60, 120, 180, 239] {
+        sessions.expire(NOW + Duration::from_secs(secs));
+        assert_ne!(sessions.draw_index(&mut source()), index, "{secs} s after its last use");
+    }
+    sessions.expire(NOW + RETIRED_FOR + SWEEP_EVERY);
+    assert_eq!(sessions.draw_index(&mut source()), index, "there is an end to that");
+}
+
+#[test]
+fn indices_that_are_swept_out_are_not_given_out_again_either() {
+    let mut sessions = Sessions::default();
+    let index = sessions.draw_index(&mut source());
+    let mut used = session();
+    used.install_epoch(epoch(index), NOW);
+    let slot = sessions.add(used);
+    sessions.slots[slot] = None;
+    for secs in [0, 59, 60, 180, 239] {
+        sessions.expire(NOW + Duration::from_secs(secs));
+        assert_ne!(sessions.draw_index(&mut source()), index, "{secs} s after its last use");
+    }
+}
