@@ -44,20 +44,35 @@ pub(crate) fn run(root: &Path) -> anyhow::Result<()> {
     let specification = fs::read_to_string(root.join(citations::SPECIFICATION))
         .context(citations::SPECIFICATION)?;
     let requirements = citations::defined(&specification);
-    let mut errors = 0;
+    let (mut errors, mut cited) = (0, BTreeSet::new());
     for path in &files {
         let shown = path.strip_prefix(root).unwrap_or(path);
-        for fault in check(path, shown, &requirements)? {
-            let severity = if fault.is_error { "error" } else { "warning" };
-            eprintln!("{}:{}: {severity}: {}", shown.display(), fault.line, fault.message);
-            errors += usize::from(fault.is_error);
+        errors += report(shown, &check(path, shown, &requirements)?);
+        if is_citing(shown) {
+            cited.extend(citations::cited(&fs::read_to_string(path)?).map(str::to_owned));
         }
     }
+    let uncited = citations::uncited(&specification, &cited);
+    errors += report(Path::new(citations::SPECIFICATION), &uncited);
     if errors > 0 {
         bail!("{errors} rules broken");
     }
     eprintln!("{} files are tidy", files.len());
     Ok(())
+}
+
+/// Prints what is wrong with a file. Returns how many errors there are.
+fn report(shown: &Path, faults: &[Fault]) -> usize {
+    for fault in faults {
+        let severity = if fault.is_error { "error" } else { "warning" };
+        eprintln!("{}:{}: {severity}: {}", shown.display(), fault.line, fault.message);
+    }
+    faults.iter().filter(|fault| fault.is_error).count()
+}
+
+/// Whether the comments of a file may cite requirements.
+fn is_citing(shown: &Path) -> bool {
+    shown.starts_with("crates") && shown.extension().is_some_and(|extension| extension == "rs")
 }
 
 fn check(path: &Path, shown: &Path, requirements: &BTreeSet<String>) -> anyhow::Result<Vec<Fault>> {
@@ -67,7 +82,7 @@ fn check(path: &Path, shown: &Path, requirements: &BTreeSet<String>) -> anyhow::
         Some("rs") => {
             let text = read()?;
             let mut faults = source::check(shown, &text);
-            if shown.starts_with("crates/mlvpn-proto") {
+            if is_citing(shown) {
                 faults.extend(citations::check(&text, requirements));
             }
             faults

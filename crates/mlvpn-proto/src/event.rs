@@ -42,7 +42,7 @@ pub enum Event {
         to: SocketAddr,
     },
     /// A peer that speaks version 2 began a new session in place of the one it had: it was restarted,
-    /// or another one has its credentials.
+    /// or another one has its credentials `[H23]`.
     PeerReplaced {
         /// Who it is; none with a password.
         peer: Option<PublicKey>,

@@ -107,7 +107,7 @@ impl Default for LaneResequencer {
 }
 
 impl LaneResequencer {
-    /// Takes a packet; what is now due goes to the end of `out`.
+    /// Takes a packet, which is delivered once `[F6]`; what is now due goes to the end of `out`.
     ///
     /// Holes whose deadline has come are left to [`Self::handle_timeout`]: what they wait for may
     /// be among the packets that the caller is about to insert.

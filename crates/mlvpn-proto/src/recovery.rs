@@ -11,7 +11,7 @@ use crate::policy::Policy;
 use crate::time::{Duration, Instant};
 use crate::wire::v2::{Lane, LaneSeq};
 
-/// How often a packet is sent again.
+/// How often a packet is sent again `[M3]`.
 const MAX_TRIES: u8 = 3;
 /// How old a packet may be when it is sent again, beside one and a half round trips of the path that
 /// lost it: the receiver holds nothing for longer than 150 ms.
@@ -28,7 +28,7 @@ const MAX_WAITING: usize = 8_192;
 /// Numbers given up that the receiver has not been told.
 const MAX_SKIPS: usize = 8_192;
 
-/// An inner packet that was sent, kept until it is known to have arrived.
+/// An inner packet that was sent, kept until it is known to have arrived: it is sent again as it is `[F13]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Parcel {
     /// Its lane.

@@ -190,7 +190,7 @@ fn datagrams_that_all_come_twice_are_taken_once() {
 fn whoever_copies_all_packets_and_is_faster_steals_no_path() {
     let [password, keys] = tunnels();
     // With key pairs no session begins as long as the copy of each initiation comes before it: the server
-    // answers the copy, and refuses what bears the same time [H11].
+    // answers the copy, and refuses what bears the same time `[H11]`.
     let cases = [(password.clone(), false), (password, true), (keys, false)];
     for (tunnel, starts_early) in cases {
         let mut world = if starts_early { tunnel.start(1) } else { tunnel.start_up(1) };
@@ -248,6 +248,7 @@ fn an_address_that_was_not_validated_gets_three_times_what_it_sent_at_most() {
     }
 }
 
+/// What does not open leaves no trace but a count `[S8]`.
 #[test]
 fn a_bit_flipped_in_a_header_makes_a_packet_nothing() {
     for tunnel in tunnels() {
@@ -279,6 +280,7 @@ fn a_bit_flipped_in_a_header_makes_a_packet_nothing() {
     }
 }
 
+/// Whoever cannot prove who he is gets no answer longer than what he says `[D3]`; here, none.
 #[test]
 fn strangers_get_no_answer_whatever_they_say() {
     let of_versions = |versions| with_both_credentials(&Tunnel::new(two_links(), versions));

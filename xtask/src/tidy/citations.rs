@@ -1,4 +1,4 @@
-//! Requirements that code cites, such as `[S4]`, exist in the specification.
+//! Requirements that code cites, such as `[S4]`, exist in the specification, and each of them is cited.
 
 use std::collections::BTreeSet;
 
@@ -9,21 +9,46 @@ pub(super) const SPECIFICATION: &str = "docs/protocol-v2.md";
 
 /// The requirements that a specification defines: list items that begin with a number in brackets.
 pub(super) fn defined(specification: &str) -> BTreeSet<String> {
-    let item = |line: &str| Some(line.strip_prefix("- [")?.split_once(']')?.0.to_owned());
-    specification.lines().filter_map(item).collect()
+    specification.lines().filter_map(item).map(str::to_owned).collect()
+}
+
+/// The number of the requirement that begins on a line.
+fn item(line: &str) -> Option<&str> {
+    Some(line.strip_prefix("- [")?.split_once(']')?.0)
+}
+
+/// Where requirements stand that no source file cites.
+pub(super) fn uncited(specification: &str, cited: &BTreeSet<String>) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    for (at, line) in specification.lines().enumerate() {
+        let Some(name) = item(line).filter(|name| !cited.contains(*name)) else { continue };
+        let message = format!("[{name}] is cited nowhere: what fulfils it?");
+        faults.push(Fault::error(at + 1, message));
+    }
+    faults
+}
+
+/// The requirements that the comments of a source file cite.
+pub(super) fn cited(text: &str) -> impl Iterator<Item = &str> {
+    comments(text).flat_map(|(_, comment)| citations(comment))
 }
 
 /// Checks the comments of a source file.
 pub(super) fn check(text: &str, defined: &BTreeSet<String>) -> Vec<Fault> {
     let mut faults = Vec::new();
-    for (at, line) in text.lines().enumerate() {
-        let Some((_, comment)) = line.split_once("//") else { continue };
+    for (at, comment) in comments(text) {
         for cited in citations(comment).filter(|cited| !defined.contains(*cited)) {
             let message = format!("[{cited}] is no requirement of {SPECIFICATION}");
             faults.push(Fault::error(at + 1, message));
         }
     }
     faults
+}
+
+/// The comments of a source file, each with the number of its line from 0.
+fn comments(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let comment = |line: &'_ str| line.find("//").map(|at| at + 2);
+    text.lines().enumerate().filter_map(move |(at, line)| Some((at, &line[comment(line)?..])))
 }
 
 /// What stands in brackets and looks like a requirement: a capital letter and one or two digits.
@@ -48,5 +73,13 @@ mod tests {
         let faults = check(text, &defined);
         assert_eq!(faults.len(), 2);
         assert!(faults.iter().all(|fault| fault.line == 2), "{faults:?}");
+    }
+
+    #[test]
+    fn every_requirement_is_cited_in_a_comment() {
+        let specification = "text\n- [S1] A rule.\n- [S12] Another.\n";
+        let cited = cited("let a = b[S12]; // see [S1]\n").map(str::to_owned).collect();
+        let faults = uncited(specification, &cited);
+        assert_eq!(faults.iter().map(|fault| fault.line).collect::<Vec<_>>(), [3]);
     }
 }

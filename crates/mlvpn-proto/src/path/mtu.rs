@@ -11,11 +11,11 @@ use std::collections::VecDeque;
 use crate::time::{Duration, Instant};
 use search::Search;
 
-/// Bytes of UDP payload that every path is taken to carry (`BASE_PLPMTU`, RFC 8899 section 5.1.2).
+/// Bytes of UDP payload that every path is taken to carry (`BASE_PLPMTU`, RFC 8899 section 5.1.2) `[D2]`.
 pub const BASE: u16 = 1_200;
 /// After a search, the next begins this much later (`PMTU_RAISE_TIMER`, RFC 8899 section 5.1.1).
 const RAISE_AFTER: Duration = Duration::from_secs(600);
-/// So many lost in a row, all larger than the base, make a black hole likely.
+/// So many lost in a row, all larger than the base, make a black hole likely `[Z3]`.
 const BLACK_HOLE: u8 = 3;
 /// Probes whose answers may still come: those of more rounds than a search takes.
 const MAX_PROBES: usize = 64;

@@ -7,7 +7,7 @@ use crate::time::{Duration, Instant};
 /// What a challenge carries and its response repeats.
 pub type Token = [u8; 8];
 
-/// Between the first two challenges, and between later ones at the most.
+/// Between the first two challenges, and between later ones at the most `[P3]`.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
 /// Tokens that are still answered: as many challenges as can be on their way.

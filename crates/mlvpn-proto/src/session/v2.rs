@@ -160,7 +160,7 @@ pub(crate) struct SessionSetup {
     pub(crate) software: String,
     /// What flows are hashed into lanes with.
     pub(crate) lane_key: [u8; 16],
-    /// The networks behind the peer; any address when there are none.
+    /// The networks behind the peer, from which its packets come `[F14]`; any address when there are none.
     pub(crate) sources: Vec<IpPrefix>,
     /// After how many packets an initiator takes new keys.
     pub(crate) rekey_packets: u32,
@@ -341,7 +341,7 @@ impl Session {
         }
     }
 
-    /// The socket of a link was closed: its paths carry nothing more.
+    /// The socket of a link was closed: its paths carry nothing more `[P13]`.
     pub(crate) fn on_link_closed(
         &mut self,
         link: LinkIndex,

@@ -1,4 +1,4 @@
-//! One search for the largest datagram of a path, in rounds of a few probes.
+//! One search for the largest datagram of a path, in rounds of a few probes `[Z2]`.
 
 use super::BASE;
 use crate::time::{Duration, Instant};

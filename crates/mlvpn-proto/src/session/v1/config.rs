@@ -24,7 +24,7 @@ pub(crate) struct SessionConfig {
 }
 
 impl SessionConfig {
-    /// The settings of version 1, if it may be spoken.
+    /// The settings of version 1, if it may be spoken: not without its password `[V4]`.
     pub(crate) fn of_endpoint(config: &EndpointConfig) -> Option<Self> {
         let key = config.v1_key.clone().filter(|_| config.versions != Versions::V2)?;
         let max_mtu = EndpointConfig::max_mtu_v1(config.inner, config.cleartext_data);

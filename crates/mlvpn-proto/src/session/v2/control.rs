@@ -186,7 +186,7 @@ impl Session {
         self.feedback.traffic.count(cost);
     }
 
-    /// The path that answers and feedback go over: the fastest that is up. When nothing has come on it
+    /// The path that answers and feedback go over `[F7]`: the fastest that is up. When nothing has come on it
     /// for its probe timeout while something came elsewhere it may be dead without this end knowing,
     /// and they go where the peer was heard last, be that path suspect or not: what is suspect may be
     /// so only because feedback about it was lost.
@@ -206,7 +206,7 @@ impl Session {
     }
 
     /// Feedback about a path that died must not depend on it: while any path is not well, and now and
-    /// then otherwise, a second path carries a copy.
+    /// then otherwise, a second path carries a copy `[F18]`.
     fn second_way(&self, way: PathId) -> Option<PathId> {
         let is_unwell = self.paths().any(|path| path.state == PathState::Suspect);
         let is_turn = self.feedback.turns.is_multiple_of(2);

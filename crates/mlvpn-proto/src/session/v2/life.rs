@@ -77,7 +77,7 @@ impl Path {
     /// lasted. The session is active until `active_until`.
     fn ping_at(&self, active_until: Option<Instant>) -> Instant {
         let active = self.times.sent + ACTIVE_KEEPALIVE;
-        // What is paid for is kept alive no more often than has to be.
+        // What is paid for is kept alive no more often than has to be [F23].
         let is_spared = self.terms.is_metered;
         let is_active = !is_spared && active_until.is_some_and(|until| active < until);
         let keepalive = if is_active { active } else { self.times.sent + IDLE_KEEPALIVE };
@@ -93,7 +93,7 @@ impl Path {
         !(self.terms.is_metered && self.mtu.is_complete())
     }
 
-    /// Something that was sent has arrived.
+    /// Something that was sent has arrived: a path that was suspect is up again `[P12]`.
     fn on_alive(&mut self, now: Instant) {
         self.times.progress = now;
         self.health.is_said_silent = false;
@@ -156,7 +156,7 @@ impl Session {
         path.has_been_up = true;
         path.times.progress = now;
         path.health.next_probe = None;
-        // Its answer tells the round trip.
+        // Its answer tells the round trip [P10].
         self.push_frame(id, &Frame::Ping);
         self.repeat_terms(now);
         self.has_changed = true;
@@ -195,7 +195,7 @@ impl Session {
         path.on_alive(now);
     }
 
-    /// The peer repeated a challenge.
+    /// The peer repeated a challenge `[P2]`.
     pub(super) fn on_response(&mut self, id: PathId, route: Route, token: Token, now: Instant) {
         let role = self.role;
         let Some(path) = self.path_mut(id) else { return };

@@ -203,7 +203,7 @@ impl Path {
         }
     }
 
-    /// The path has other addresses, and is to be validated anew.
+    /// The path has other addresses, and is to be validated anew `[P6]`.
     pub(crate) fn reopen(&mut self, route: Route, now: Instant) {
         self.route = route;
         self.validation = Validation::new(route.remote, now);
@@ -213,7 +213,7 @@ impl Path {
         self.on_new_route(now);
     }
 
-    /// What was measured on the former addresses does not hold.
+    /// What was measured on the former addresses does not hold `[P11]`.
     pub(crate) fn on_new_route(&mut self, now: Instant) {
         self.flight.abandon();
         self.rtt = RttTracker::default();
@@ -296,7 +296,7 @@ impl Path {
     }
 
     /// Its place among the paths where one is to carry everything: by whether it is a backup, by whether it is
-    /// metered, by its cost, and by its number, which is its place in the initiator's configuration.
+    /// metered, by its cost, and by its number, which is its place in the initiator's configuration `[F24]`.
     pub(crate) fn rank(&self) -> u64 {
         let cost = self.terms.cost.as_micros().min(u128::from(u32::MAX)) as u64;
         u64::from(self.is_backup()) << 41
@@ -338,12 +338,12 @@ impl Path {
         self.srtt() + (variation * 4).max(LEAST_VARIATION) + interval
     }
 
-    /// Bytes that a datagram of `len` bytes of UDP payload takes on the link.
+    /// Bytes that a datagram of `len` bytes of UDP payload takes on the link `[F16]`.
     pub(crate) fn wire_len(&self, len: usize) -> usize {
         len + if self.route.remote.is_ipv4() { 28 } else { 48 }
     }
 
-    /// The full number of a packet of this end that a frame names.
+    /// The full number of a packet of this end that a frame names; none of one that was not sent yet `[F17]`.
     pub(crate) fn own_number(&self, number: TruncatedNumber) -> Option<PacketNumber> {
         let largest = self.numbers.largest()?;
         Some(number.near(largest)).filter(|number| *number <= largest)
@@ -366,7 +366,7 @@ impl Times {
     }
 
     /// When a PING is to follow a repair, so that its loss is known as soon as that of a packet among
-    /// others: the repair of a repair must not wait for a probe timeout.
+    /// others `[M4]`: the repair of a repair must not wait for a probe timeout.
     pub(crate) fn repair_probe_at(&self, srtt: Duration) -> Option<Instant> {
         // An eighth more than the time threshold, which is that of the round trip then.
         self.repair.map(|repair| repair.at + srtt * 5 / 4)

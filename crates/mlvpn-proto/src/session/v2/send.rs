@@ -293,8 +293,8 @@ impl Path {
     }
 }
 
-/// Seals a parcel into the batch and remembers it; of a copy all but the packet, whose buffer is returned. Gives
-/// the parcel back when nothing more can be sealed.
+/// Seals a parcel into the batch, under a number of its own also when it is sent again `[S9]`, and remembers it; of a
+/// copy all but the packet, whose buffer is returned. Gives the parcel back when nothing more can be sealed.
 fn send_parcel(
     path: &mut Path,
     epoch: &Epoch,

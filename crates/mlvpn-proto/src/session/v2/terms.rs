@@ -30,7 +30,7 @@ struct Wishes {
 }
 
 impl TermsTable {
-    /// What holds: a server's wish goes before a client's.
+    /// What holds: a server's wish goes before a client's `[F21]`.
     pub(super) fn policy(&self, role: Role) -> Policy {
         let (server, client) = match role {
             Role::Server => (self.ours.policy, self.peers.policy),
@@ -67,7 +67,7 @@ impl TermsTable {
         is_news
     }
 
-    /// The peer's wishes. Returns whether they are newer than those known.
+    /// The peer's wishes. Returns whether they are newer than those known `[F20]`.
     fn on_frame(&mut self, frame: &Terms<'_>) -> bool {
         if self.peer_sequence.is_some_and(|known| !is_later(frame.sequence, known)) {
             return false;
@@ -129,7 +129,7 @@ impl Session {
         }
     }
 
-    /// What both ends want of a path holds from now on.
+    /// What both ends want of a path holds from now on `[F22]`.
     fn impose(&mut self, id: PathId) {
         let terms = self.terms.of(id);
         if let Some(path) = self.path_mut(id) {

@@ -317,7 +317,7 @@ impl Upload {
         }
     }
 
-    /// Gives a packet the next number of its lane.
+    /// Gives a packet the next number of its lane, in the order in which they leave the queue `[F5]`.
     fn number(&mut self, popped: Popped, bound: Option<PathId>, now: Instant) -> Parcel {
         let Popped { packet, lane, was_sparse, policy } = popped;
         let next = &mut self.next[lane.slot()];

@@ -101,7 +101,7 @@ impl From<Duration> for Held {
 
 /// Which packets up to the largest were received: the run that ends with the largest, and before
 /// it missing and received packets by turns, from the latest to the earliest. Of packets before the
-/// last run nothing is said.
+/// last run nothing is said `[F15]`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ReceivedRuns {
     /// How many packets up to the largest were received without a gap, at least 1.

@@ -30,7 +30,7 @@ const SKIPPABLE_LAST: u8 = 0x7F;
 pub enum Frame<'a> {
     /// So many PADDING frames in a row, at least one.
     Padding(usize),
-    /// An IP packet, or an Ethernet frame: the last frame of its packet.
+    /// An IP packet, or an Ethernet frame: the last frame of its packet `[F1]`.
     Data(DataHeader, &'a [u8]),
     /// Asks for an acknowledgement.
     Ping,
@@ -157,7 +157,7 @@ impl<'a> Frame<'a> {
         matches!(self, Self::PathStatus { .. } | Self::Settings(_) | Self::Terms(_))
     }
 
-    /// Whether the receiver is to send FEEDBACK for the packet that holds the frame `[F8]`: answers
+    /// Whether the receiver is to send FEEDBACK for the packet that holds the frame `[F8]` `[F12]`: answers
     /// to answers would go on for ever.
     #[must_use]
     pub fn is_eliciting(&self) -> bool {

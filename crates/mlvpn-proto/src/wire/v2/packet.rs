@@ -20,7 +20,7 @@ const CLEAR_BIT: u8 = 0b0001_0000;
 /// What a datagram is, as its first byte says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum DatagramKind {
-    /// A datagram of version 1.
+    /// A datagram of version 1, which is answered in that `[V1]`.
     V1,
     /// A sealed packet, [`SealedHeader`].
     Sealed,

@@ -17,7 +17,7 @@ const PATH_BITS: u8 = 0x0F;
 /// The largest rate that an entry can hold, in bytes per second.
 const MAX_RATE: u64 = (1 << 48) - 1;
 
-/// What its sender wants. A frame replaces those before it: what it does not name is not wanted.
+/// What its sender wants. A frame replaces those before it: what it does not name is not wanted `[F19]`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Terms<'a> {
     /// Counts the changes: the highest counts.

@@ -127,7 +127,7 @@ fn is_same_peer(peer: Option<SocketAddr>, to: SocketAddr) -> bool {
 }
 
 /// Version 1 lets the network cut up what is too large; version 2 finds out what fits, and never sends
-/// more.
+/// more `[Z1]`.
 fn pmtu_for(datagrams: &[u8]) -> Pmtu {
     match DatagramKind::of(datagrams) {
         DatagramKind::V1 => Pmtu::Dont,
