@@ -6,6 +6,7 @@ mod bench;
 mod ci;
 mod deb;
 mod fuzz;
+mod nightly;
 mod run;
 mod tidy;
 
@@ -17,6 +18,8 @@ usage: cargo xtask COMMAND
   ci                     format, lints, documentation, tidy, licences, all tests
   tidy                   the rules that no other tool checks
   fuzz [TARGET [SECS]]   fuzzes one target, or all, for SECS (60) each; needs cargo-fuzz
+  nightly [SECS]         the same tests with many more seeds and inputs, all of the grid, and the fuzzer
+                         for SECS (300) on each target; takes hours, and needs cargo-fuzz
   deb [check]            makes the Debian package; or checks it, and the unit for systemd, as root
   bench tunnel [OPTION]  throughput beside other tunnels; needs root and Linux; --help tells more
   bench bond [OPTION]    what bonding makes of emulated links; the same
@@ -29,6 +32,7 @@ fn main() -> ExitCode {
         ["ci"] => ci::run(&root()),
         ["tidy"] => tidy::run(&root()),
         ["fuzz", ref rest @ ..] if rest.len() <= 2 => fuzz::run(&root(), rest),
+        ["nightly", ref rest @ ..] if rest.len() <= 1 => nightly::run(&root(), rest),
         ["deb", ref rest @ ..] => deb::run(&root(), rest),
         #[cfg(target_os = "linux")]
         ["bench", ref rest @ ..] => bench::run(&root(), rest),
