@@ -455,7 +455,7 @@ fn altered_duplicated_and_delayed_datagrams_do_no_more_than_get_lost() {
         let flow = world.udp(Side::Client, 500, 4.0);
         let hold_time = millis(30);
         let attack =
-            Attack { duplicate: 0.05, corrupt: 0.05, hold: 0.05, hold_time, copy_from: None };
+            Attack { duplicate: 0.05, corrupt: 0.05, hold: 0.05, hold_time, ..Attack::default() };
         world.attack(attack);
         world.run_for(secs(10));
         world.attack(Attack::default());

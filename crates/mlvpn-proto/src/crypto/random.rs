@@ -64,7 +64,7 @@ mod tests {
 
     /// What somebody sees who reads the memory.
     fn stolen(rng: &ErasingRng) -> ChaCha12Rng {
-        ChaCha12Rng::from_seed(rng.0.get_seed().into())
+        ChaCha12Rng::from_seed(rng.0.get_seed())
     }
 
     #[test]

@@ -1,10 +1,9 @@
 //! Indices that a random source gives again.
 
-use rand_core::SeedableRng as _;
-
 use super::*;
 use crate::config::Role;
 use crate::crypto::password::PasswordKey;
+use crate::crypto::random::ErasingRng;
 use crate::crypto::v2::Cipher;
 use crate::epochs::Epoch;
 use crate::handshake::v2::{
@@ -16,8 +15,8 @@ use crate::session::v2::SessionSetup;
 const NOW: Instant = Instant::from_secs(1_000);
 
 /// A random source that begins as all others of these tests do.
-fn source() -> ChaCha12Rng {
-    ChaCha12Rng::from_seed([7; 32])
+fn source() -> ErasingRng {
+    ErasingRng::new([7; 32])
 }
 
 fn session() -> Session {
