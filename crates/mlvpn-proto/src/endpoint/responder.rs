@@ -227,9 +227,13 @@ impl Endpoint {
 
     /// Tells the owner, seldom, that somebody who may be a peer is configured otherwise.
     fn report_misfit(&mut self, error: HandshakeError, from: SocketAddr, now: Instant) {
+        // Beside a peer that is there a replay is nothing to be told of.
+        let is_there =
+            |peer| self.sessions.iter().any(|s| s.identity().peer == Some(peer) && s.is_usable());
+        let is_nothing = matches!(error, HandshakeError::Replayed(peer) if is_there(peer));
         let Some(responder) = &mut self.responder else { return };
         let was_told = responder.told.is_some_and(|at| now.saturating_since(at) < TROUBLE_PAUSE);
-        if error.blame() != Blame::Network && !was_told {
+        if error.blame() != Blame::Network && !is_nothing && !was_told {
             responder.told = Some(now);
             self.events.push_back(Event::PeerMisfit { error, from });
         }

@@ -215,7 +215,7 @@ impl Session {
         let is_other = |path: &&Path| {
             path.is_usable() && !path.is_blocked && path.id != way && !is_spared(path)
         };
-        let best = |path: &&Path| (!path.is_up(), path.srtt());
+        let best = |path: &&Path| (!path.is_up(), path.terms.is_metered, path.srtt());
         let others = self.paths().filter(is_other);
         others.min_by_key(best).map(|path| path.id).filter(|_| is_unwell || is_turn)
     }
