@@ -118,7 +118,7 @@ impl Ingredients {
 
     fn settings(&self) -> Settings<'_> {
         Settings {
-            max_ip_packet: self.flags[0].then_some(self.shorts[0]),
+            max_ip_packet: self.flags[0].then_some(self.shorts[0].max(1_168)),
             resequencer_bytes: self.flags[1].then_some(self.longs[0] as u32),
             software: SoftwareName::new(&self.name).filter(|_| self.flags[2]),
         }
