@@ -6,7 +6,7 @@
 
 use super::{Packet, PacketKind, ip_within, protocol, u16_at};
 
-/// The longest headers of TCP: what is longer than these and those of IP is not looked at.
+/// The length of a TCP header without options, in bytes.
 const TCP_HEADER_LEN: usize = 20;
 /// Flags of TCP (RFC 9293 section 3.1), all others being clear.
 const ACK: u16 = 0x010;
@@ -18,7 +18,7 @@ const END_OF_OPTIONS: u8 = 0;
 const NO_OPERATION: u8 = 1;
 /// See [`END_OF_OPTIONS`].
 const TIMESTAMPS: u8 = 8;
-/// More than the longest packet that can be one: IPv6 and TCP with timestamps, and a frame's header with tags.
+/// More bytes than one has, with IPv6, timestamps, and a frame's header with tags: what is longer is not looked at.
 const MAX_LEN: usize = 128;
 
 /// Whether `older`, which waits behind nothing of its connection but before `newer`, need not be sent when
