@@ -12,7 +12,7 @@ mod spec;
 
 pub use loss::Loss;
 pub use pipe::{Pipe, PipeCounters};
-pub use schedule::{Change, Handovers, RateWalk, Schedule};
+pub use schedule::{Change, Handovers, RateWalk, Schedule, Stalls};
 pub use spec::{Direction, LinkSpec, Queue, WanLink};
 
 use mlvpn_proto::time::Instant;
@@ -85,6 +85,7 @@ impl<T> Duplex<T> {
                 pipe.set_spec(LinkSpec { delay, ..spec }, now);
             }
             Change::Cut(direction, cut) => self.pipe_mut(direction).set_cut(cut, now),
+            Change::Hold(direction, time) => self.pipe_mut(direction).hold(time, now),
         }
     }
 }

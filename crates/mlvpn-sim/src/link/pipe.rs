@@ -28,6 +28,8 @@ pub struct Pipe<T> {
     service: Service,
     flight: VecDeque<(u64, Queued<T>)>,
     last_arrival: u64,
+    /// Nothing arrives before.
+    held_until: u64,
     loss: LossState,
     jitter: Jitter,
     counters: PipeCounters,
@@ -110,6 +112,7 @@ impl<T> Pipe<T> {
             service: Service::default(),
             flight: VecDeque::new(),
             last_arrival: 0,
+            held_until: 0,
             loss: LossState::new(seed.stream("loss")),
             jitter: Jitter::new(seed.stream("jitter")),
             counters: PipeCounters::default(),
@@ -149,7 +152,7 @@ impl<T> Pipe<T> {
     pub fn poll(&mut self, now: Instant) -> Option<T> {
         self.advance(now);
         let &(arrival, _) = self.flight.front()?;
-        if arrival > to_ns(now) {
+        if arrival.max(self.held_until) > to_ns(now) {
             return None;
         }
         let (_, Queued { item, len }) = self.flight.pop_front()?;
@@ -162,7 +165,7 @@ impl<T> Pipe<T> {
     #[must_use]
     pub fn next_event(&self) -> Option<Instant> {
         let at = match self.flight.front() {
-            Some(&(arrival, _)) => Some(arrival),
+            Some(&(arrival, _)) => Some(arrival.max(self.held_until)),
             None if self.queue.is_empty() => None,
             None => self.service.finish(self.spec.rate),
         };
@@ -201,6 +204,13 @@ impl<T> Pipe<T> {
             self.waiting = 0;
             self.service = Service { since: to_ns(now), bits: 0 };
         }
+    }
+
+    /// Holds back for `time` all that would arrive: it comes at once thereafter, as when a host that
+    /// passes packets on has no processor for a while.
+    pub fn hold(&mut self, time: core::time::Duration, now: Instant) {
+        self.advance(now);
+        self.held_until = self.held_until.max(to_ns(now) + time.as_nanos() as u64);
     }
 
     /// Whether the link is cut.

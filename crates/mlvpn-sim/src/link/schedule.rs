@@ -21,6 +21,8 @@ pub enum Change {
     Delay(Direction, Duration),
     /// Cut (`true`) or restored.
     Cut(Direction, bool),
+    /// Nothing arrives for so long, and all that would have does then.
+    Hold(Direction, Duration),
 }
 
 /// Changes of one link, each at a time since the start, in order.
@@ -199,6 +201,37 @@ impl Handovers {
     }
 }
 
+/// A host on the way that has no processor now and then: packets of both directions wait, and go on together.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Stalls {
+    /// The mean time between stalls; more than zero.
+    pub between: Duration,
+    /// The mean length; each is drawn from an exponential distribution.
+    pub length: Duration,
+}
+
+impl Stalls {
+    /// A small router, or a virtual machine beside others, that is short of processor time: 20 ms
+    /// are missing every 100 ms.
+    pub const BUSY_HOST: Self =
+        Self { between: Duration::from_millis(80), length: Duration::from_millis(20) };
+
+    /// Draws the stalls of `length`. Both directions stall together.
+    #[must_use]
+    pub fn schedule(&self, length: Duration, seed: Seed) -> Schedule {
+        let mut rng = seed.stream("stalls");
+        let mut exponential = |mean: Duration| mean.mul_f64(-(1.0 - rng.uniform()).ln());
+        let mut changes = VecDeque::new();
+        let mut at = exponential(self.between);
+        while at < length {
+            let time = exponential(self.length);
+            changes.extend(BOTH.map(|way| (at, Change::Hold(way, time))));
+            at += time + exponential(self.between);
+        }
+        Schedule { changes }
+    }
+}
+
 fn multiples_of(interval: Duration, length: Duration) -> impl Iterator<Item = Duration> {
     core::iter::successors(Some(interval), move |&at| Some(at + interval))
         .take_while(move |&at| at < length)
@@ -223,6 +256,25 @@ mod tests {
         assert_eq!(schedule.poll(ms(30)), Some(Change::Cut(Direction::Down, false)));
         assert_eq!(schedule.poll(ms(30)), Some(Change::Cut(Direction::Up, false)));
         assert_eq!(schedule.next_at(), None);
+    }
+
+    #[test]
+    fn a_busy_host_holds_both_directions_for_a_fifth_of_the_time() {
+        let length = Duration::from_secs(600);
+        let stalls = Stalls::BUSY_HOST.schedule(length, Seed(5));
+        let held = |way| {
+            let times = stalls.changes.iter().filter_map(move |(at, change)| match change {
+                Change::Hold(of, time) if *of == way => Some((*at, *time)),
+                _ => None,
+            });
+            times.collect::<Vec<_>>()
+        };
+        let down = held(Direction::Down);
+        assert_eq!(down, held(Direction::Up));
+        assert!(down.windows(2).all(|pair| pair[0].0 + pair[0].1 < pair[1].0), "one after another");
+        let total: Duration = down.iter().map(|(_, time)| *time).sum();
+        let share = total.div_duration_f64(length);
+        assert!((share - 0.2).abs() < 0.02, "{share}");
     }
 
     #[test]

@@ -148,6 +148,18 @@ fn a_cut_swallows_what_waits_and_spares_what_flies() {
 }
 
 #[test]
+fn what_is_held_back_arrives_at_once_thereafter_and_nothing_is_lost() {
+    let mut pipe = Pipe::new(LinkSpec::new(12.0, 20), 1);
+    for item in 0..4 {
+        pipe.send(item, 1_500, at(0)).unwrap();
+    }
+    assert_eq!(pipe.poll(at(21_000)), Some(0));
+    pipe.hold(Duration::from_millis(2), at(21_500));
+    assert_eq!(pipe.poll(at(23_400)), None);
+    assert_eq!(arrivals(&mut pipe), [(1, 23_500), (2, 23_500), (3, 24_000)]);
+}
+
+#[test]
 fn packets_above_the_mtu_vanish() {
     let mut pipe = Pipe::new(LinkSpec { mtu: Some(1_492), ..LinkSpec::PERFECT }, 1);
     assert_eq!(pipe.send(0, 1_493, at(0)), Err(0));
