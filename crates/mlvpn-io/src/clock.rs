@@ -11,6 +11,10 @@ const MONOTONIC: ClockId = ClockId::Monotonic;
 /// Ages above this are taken for a step of the wall clock, not for time spent in a socket buffer.
 const MAX_AGE_NS: u64 = 10_000_000_000;
 
+/// Two clocks are read together when no more time passes meanwhile, in µs; so often that is tried.
+const TOGETHER_US: u64 = 20;
+const SAMPLES: u32 = 4;
+
 /// Monotonic microseconds since an origin. Copies share the origin.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
@@ -33,6 +37,18 @@ impl Clock {
     /// Reads this clock and the wall clock together, to convert wall clock timestamps with.
     #[must_use]
     pub fn sample(&self) -> ClockSample {
+        let mut sample = self.sample_once();
+        for _ in 1..SAMPLES {
+            // In between another process may have had its turn.
+            if self.now_us() <= sample.now_us + TOGETHER_US {
+                break;
+            }
+            sample = self.sample_once();
+        }
+        sample
+    }
+
+    fn sample_once(&self) -> ClockSample {
         ClockSample { now_us: self.now_us(), realtime_ns: realtime_ns() }
     }
 }

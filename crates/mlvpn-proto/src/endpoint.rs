@@ -215,7 +215,7 @@ impl Endpoint {
         self.settle(now);
     }
 
-    /// Takes a datagram that came from the network over `link`.
+    /// Takes a datagram that came from the network over `link` just now.
     ///
     /// Whatever it holds, this does not panic; what is refused is counted under a [`DropReason`].
     pub fn handle_datagram(
@@ -225,9 +225,22 @@ impl Endpoint {
         data: &mut [u8],
         now: Instant,
     ) {
+        self.handle_kept_datagram(link, from, data, now, now);
+    }
+
+    /// As [`Self::handle_datagram`], of a datagram that came at `arrived_at` and was kept until now. On a busy
+    /// machine that is much later, and would look like a queue in the network.
+    pub fn handle_kept_datagram(
+        &mut self,
+        link: LinkIndex,
+        from: SocketAddr,
+        data: &mut [u8],
+        arrived_at: Instant,
+        now: Instant,
+    ) {
         let result = match DatagramKind::of(data) {
             DatagramKind::V1 => self.handle_v1(link, from, data, now),
-            DatagramKind::Sealed => self.handle_sealed(link, from, data, now),
+            DatagramKind::Sealed => self.handle_sealed((link, from), data, arrived_at, now),
             DatagramKind::Initiation => self.handle_initiation(link, from, data, now),
             DatagramKind::Response => self.handle_response(data, now),
             DatagramKind::CookieReply => self.handle_cookie(data, now),

@@ -210,14 +210,14 @@ impl Endpoint {
     /// Takes a sealed packet.
     pub(super) fn handle_sealed(
         &mut self,
-        link: LinkIndex,
-        from: SocketAddr,
+        (link, remote): (LinkIndex, SocketAddr),
         data: &mut [u8],
+        arrived_at: Instant,
         now: Instant,
     ) -> Result<(), DropReason> {
         let header = SealedHeader::parse(data).map_err(|_| DropReason::Malformed)?;
-        let route = Route { link, remote: from };
-        let incoming = Incoming { route, header, data, is_marked: false };
+        let route = Route { link, remote };
+        let incoming = Incoming { route, header, data, arrived_at, is_marked: false };
         let Some(slot) = self.sessions.slot_of(header.receiver) else {
             return self.handle_first_packet(incoming, now);
         };

@@ -168,6 +168,8 @@ impl Tunnel {
             batch: VecDeque::new(),
             up: 0,
             ahead: Duration::ZERO,
+            pauses: None,
+            kept: VecDeque::new(),
             speaks_v1_only,
         }
     }
@@ -209,6 +211,25 @@ pub struct SessionEndpoint {
     up: usize,
     /// By how much its clock is before the world's.
     ahead: Duration,
+    pauses: Option<Pauses>,
+    /// What has come and was not looked at, with its time and the link.
+    kept: VecDeque<(Instant, usize, SocketAddr, Vec<u8>)>,
+}
+
+/// When a host has no processor to look at what comes.
+#[derive(Clone, Copy, Debug)]
+struct Pauses {
+    every: Duration,
+    length: Duration,
+}
+
+impl Pauses {
+    /// When the host looks next, at `now` or later.
+    fn next_look(self, now: Instant) -> Instant {
+        let every = self.every.as_micros();
+        let began = Instant::from_micros((u128::from(now.as_micros()) / every * every) as u64);
+        now.max(began + self.length)
+    }
 }
 
 impl SessionEndpoint {
@@ -221,6 +242,12 @@ impl SessionEndpoint {
     /// The endpoint, to be changed; see [`World::with_endpoint`].
     pub fn session_mut(&mut self) -> &mut Machine {
         &mut self.session
+    }
+}
+
+impl SessionEndpoint {
+    fn next_look(&self, now: Instant) -> Instant {
+        self.pauses.map_or(now, |pauses| pauses.next_look(now))
     }
 }
 
@@ -243,6 +270,12 @@ impl World<SessionEndpoint> {
         self.with_endpoint(side, |end, _| end.ahead += time);
     }
 
+    /// From now on the host of `side` leaves what comes where it is for the first `length` of each `every`. It
+    /// knows when it came.
+    pub fn pause(&mut self, side: Side, every: Duration, length: Duration) {
+        self.with_endpoint(side, |end, _| end.pauses = Some(Pauses { every, length }));
+    }
+
     /// How many events of `side` are `wanted`.
     #[must_use]
     pub fn count_events(&self, side: Side, wanted: impl Fn(&Event) -> bool) -> usize {
@@ -263,6 +296,10 @@ impl Endpoint for SessionEndpoint {
     type Event = Event;
 
     fn handle_datagram(&mut self, link: usize, from: SocketAddr, data: &mut [u8], now: Instant) {
+        if self.next_look(now) > now {
+            self.kept.push_back((now, link, from, data.to_vec()));
+            return;
+        }
         self.session.handle_datagram(LinkIndex(link as u16), from, data, self.clock(now));
     }
 
@@ -271,6 +308,13 @@ impl Endpoint for SessionEndpoint {
     }
 
     fn handle_timeout(&mut self, now: Instant) {
+        while self.next_look(now) <= now
+            && let Some((arrived_at, link, from, mut data)) = self.kept.pop_front()
+        {
+            let (link, arrived_at) = (LinkIndex(link as u16), self.clock(arrived_at));
+            let now = self.clock(now);
+            self.session.handle_kept_datagram(link, from, &mut data, arrived_at, now);
+        }
         self.session.handle_timeout(self.clock(now));
     }
 
@@ -301,8 +345,9 @@ impl Endpoint for SessionEndpoint {
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
-        let (due, _) = self.session.poll_timeout()?;
-        Some(due - self.ahead)
+        let look = self.kept.front().map(|&(arrived_at, ..)| self.next_look(arrived_at));
+        let due = self.session.poll_timeout().map(|(due, _)| due - self.ahead);
+        look.into_iter().chain(due).min()
     }
 
     fn clock(&self, now: Instant) -> Instant {
@@ -312,7 +357,7 @@ impl Endpoint for SessionEndpoint {
     fn held_packets(&self, now: Instant) -> usize {
         let stats = self.session.stats(self.clock(now));
         let lanes: usize = stats.peers.iter().map(|peer| peer.lanes.held_packets).sum();
-        stats.resequencer.held + lanes + self.batch.len()
+        stats.resequencer.held + lanes + self.batch.len() + self.kept.len()
     }
 
     fn held_limit(&self) -> usize {

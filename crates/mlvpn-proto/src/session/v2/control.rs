@@ -112,7 +112,7 @@ impl Session {
 
     /// Answers a challenge where it came from `[F9]`, with no more than may be sent there `[P5]`.
     pub(super) fn answer_challenge(&mut self, origin: Origin, token: Token) {
-        let Origin { path: id, route: from, len } = origin;
+        let Origin { path: id, route: from, len, .. } = origin;
         let Some(path) = self.path_mut(id) else { return };
         let room = match &mut path.migration {
             _ if path.route == from => padded_len(&mut path.validation),

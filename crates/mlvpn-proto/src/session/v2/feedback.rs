@@ -29,10 +29,11 @@ const SAVED_WHILE_UNKNOWN: Duration = Duration::from_secs(5);
 const SAVED: Duration = Duration::from_millis(50);
 
 impl Session {
-    /// Feedback came about a path.
+    /// Feedback about a path, which came at `arrived_at`.
     pub(super) fn on_feedback(
         &mut self,
         feedback: &Feedback,
+        arrived_at: Instant,
         shared: &mut Shared<'_>,
         now: Instant,
     ) {
@@ -42,7 +43,7 @@ impl Session {
         let report = report_of(feedback, largest, &path.demand.reported);
         let is_newer = report.packets > path.demand.reported.packets;
         let srtt = path.rtt.estimator.smoothed();
-        let outcome = path.flight.on_report(&report, srtt, now);
+        let outcome = path.flight.on_report(&report, srtt, arrived_at);
         if let Some(rtt) = outcome.rtt {
             path.rtt.on_sample(rtt, now);
         }

@@ -22,11 +22,13 @@ pub(crate) struct Incoming<'a> {
     pub(crate) route: Route,
     pub(crate) header: SealedHeader,
     pub(crate) data: &'a mut [u8],
+    /// When it came, which may be some time before it is looked at.
+    pub(crate) arrived_at: Instant,
     /// Whether it came with ECN-CE.
     pub(crate) is_marked: bool,
 }
 
-/// Where an authentic packet came from.
+/// Where an authentic packet came from, and when.
 #[derive(Clone, Copy)]
 pub(super) struct Origin {
     /// The path whose number it bears.
@@ -35,6 +37,8 @@ pub(super) struct Origin {
     pub(super) route: Route,
     /// Bytes of UDP payload.
     pub(super) len: usize,
+    /// When the datagram came.
+    pub(super) arrived_at: Instant,
 }
 
 /// What the frames of a packet ask for.
@@ -56,8 +60,8 @@ impl Session {
         shared: &mut Shared<'_>,
         now: Instant,
     ) -> Result<(), DropReason> {
-        let Incoming { route, header, data, is_marked } = incoming;
-        let origin = Origin { path: header.path, route, len: data.len() };
+        let Incoming { route, header, data, arrived_at, is_marked } = incoming;
+        let origin = Origin { path: header.path, route, len: data.len(), arrived_at };
         let path = self.paths[header.path.slot()].as_deref();
         let number = header.number.after(path.and_then(|path| path.window.largest()));
         if path.is_some_and(|path| !path.window.is_new(number)) {
@@ -90,13 +94,13 @@ impl Session {
             is_marked,
             is_eliciting: wants.feedback,
         };
-        path.receipt.on_received(received, now);
+        path.receipt.on_received(received, arrived_at);
         Ok(())
     }
 
     /// Counts an authentic packet; returns whether its number is the highest of its path so far.
     fn note_arrival(&mut self, origin: Origin, number: PacketNumber, now: Instant) -> bool {
-        let Origin { path: id, route, len } = origin;
+        let Origin { path: id, route, len, .. } = origin;
         let slot = &mut self.paths[id.slot()];
         let path = slot.get_or_insert_with(|| Box::new(Path::new(id, route, now)));
         let is_latest = path.window.largest().is_none_or(|largest| number > largest);
@@ -127,7 +131,7 @@ impl Session {
 
     /// The latest packet of a path may come from another address than the path leads to `[P4]`.
     fn follow(&mut self, origin: Origin, now: Instant) {
-        let Origin { path: id, route: from, len } = origin;
+        let Origin { path: id, route: from, len, .. } = origin;
         let role = self.role;
         let Some(path) = self.path_mut(id) else { return };
         if path.route == from {
@@ -176,7 +180,7 @@ impl Session {
             wants.feedback |= frame.is_eliciting();
             wants.ack |= frame.is_acknowledged();
             if let Frame::Data(header, packet) = frame {
-                wants.transit = Some(header.sent.until(SendTime::at(now)));
+                wants.transit = Some(header.sent.until(SendTime::at(origin.arrived_at)));
                 self.handle_data(origin.path, header, packet, shared, now);
             } else {
                 self.handle_frame(origin, &frame, shared, now);
@@ -240,7 +244,7 @@ impl Session {
         match *frame {
             Frame::Padding(_) | Frame::Ping | Frame::Skippable(_) | Frame::Data(..) => {}
             Frame::Feedback(feedback) => {
-                self.on_feedback(&feedback, shared, now);
+                self.on_feedback(&feedback, origin.arrived_at, shared, now);
                 self.clear_path(&feedback, id, shared, now);
             }
             Frame::PathChallenge { path, token } if path == id => {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use mlvpn_io::clock::{Clock, unix_time};
 use mlvpn_io::poller::{Event as Readiness, Interest, Poller, Token, Waker};
 use mlvpn_io::tun::{ReadBuf, Tun};
-use mlvpn_io::udp::RecvBatch;
+use mlvpn_io::udp::{Datagram, RecvBatch};
 use mlvpn_proto::{
     Endpoint, EndpointConfig, Event, Instant, LinkChange, LinkConfig, LinkIndex, TransmitBuf,
 };
@@ -127,7 +127,7 @@ impl DataPlane {
             }
             let now = self.now();
             self.endpoint.handle_timeout(now);
-            self.flush(now);
+            self.flush();
             if now >= self.next_stats {
                 self.next_stats = now + STATS_INTERVAL;
                 self.report_stats(now);
@@ -142,7 +142,7 @@ impl DataPlane {
     fn take_leave(&mut self) {
         let now = self.now();
         self.endpoint.close(now);
-        self.flush(now);
+        self.flush();
     }
 
     fn now(&self) -> Instant {
@@ -154,7 +154,7 @@ impl DataPlane {
             let now = self.now();
             let Self { tun, endpoint, read_buf, .. } = self;
             match tun.read_packets(read_buf, &mut |packet| endpoint.handle_ip_packet(packet, now)) {
-                Ok(_) => self.flush(now),
+                Ok(_) => self.flush(),
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
                     if event.is_error || event.is_hangup {
                         return Err(format!("the interface {} was removed", self.tun.name()));
@@ -191,11 +191,13 @@ impl DataPlane {
 
     fn receive(&mut self, link: LinkIndex) {
         for _ in 0..BUDGET {
-            let now = self.now();
-            let Self { sockets, endpoint, batch, .. } = self;
+            let asked_at = self.now();
+            let Self { sockets, endpoint, batch, clock, .. } = self;
             let Some(socket) = sockets[link.slot()].as_mut() else { return };
-            let is_drained = match socket.udp.recv_batch(batch) {
-                Ok(messages) => messages < batch.slots(),
+            let outcome = socket.receive(batch, asked_at);
+            let now = Instant::from_micros(clock.now_us());
+            let is_drained = match outcome {
+                Ok(is_drained) => is_drained,
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,
                 Err(error) => {
                     self.fail(link, &error.to_string(), now);
@@ -206,10 +208,12 @@ impl DataPlane {
                 if datagram.is_truncated {
                     socket.errors += 1;
                 } else {
-                    endpoint.handle_datagram(link, datagram.from, datagram.data, now);
+                    let arrived_at = socket.arrived_at(datagram.received_at_us, now);
+                    let Datagram { from, data, .. } = datagram;
+                    endpoint.handle_kept_datagram(link, from, data, arrived_at, now);
                 }
             }
-            self.flush(now);
+            self.flush();
             if is_drained {
                 return;
             }
@@ -217,8 +221,11 @@ impl DataPlane {
     }
 
     /// Passes on everything that the endpoint has to say.
-    fn flush(&mut self, now: Instant) {
+    fn flush(&mut self) {
         self.write_tun();
+        // Packets bear the time, and what passes between its reading and their sending seems to be spent in the
+        // network.
+        let now = self.now();
         while let Some(transmit) = self.endpoint.poll_transmit(&mut self.out, now) {
             let link = transmit.link;
             let Some(socket) = self.sockets.get_mut(link.slot()).and_then(Option::as_mut) else {
@@ -271,7 +278,7 @@ impl DataPlane {
             Progress::Done => {
                 self.watch(link, Interest::Read);
                 self.endpoint.handle_link_change(link, LinkChange::Unblocked, now);
-                self.flush(now);
+                self.flush();
             }
         }
     }
@@ -338,7 +345,7 @@ impl DataPlane {
                     self.is_closing = true;
                 }
             }
-            self.flush(now);
+            self.flush();
         }
     }
 
@@ -378,7 +385,7 @@ impl DataPlane {
     fn remove_link(&mut self, name: &str, now: Instant) {
         let Some(index) = self.names.get(name).copied() else { return };
         self.endpoint.remove_link(index, now);
-        self.flush(now);
+        self.flush();
         self.detach(index, now);
         self.names.remove(name);
         self.numbers.remove(&index);
@@ -386,7 +393,7 @@ impl DataPlane {
 
     fn replace_endpoint(&mut self, config: EndpointConfig, seed: [u8; 32], now: Instant) {
         self.endpoint.close(now);
-        self.flush(now);
+        self.flush();
         for slot in 0..self.sockets.len() {
             self.detach(LinkIndex(slot as u16), now);
         }

@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 
 use mlvpn_io::clock::Clock;
-use mlvpn_io::udp::{Ecn, Pmtu, SendError, SocketError, UdpSocket};
+use mlvpn_io::udp::{Ecn, Pmtu, RecvBatch, SendError, SocketError, UdpSocket};
+use mlvpn_proto::Instant;
 use mlvpn_proto::wire::v2::DatagramKind;
 use tracing::debug;
 
@@ -20,6 +21,10 @@ pub(super) struct LinkSocket {
     pmtu: Option<Pmtu>,
     /// Where the peer is: the address of the last send.
     peer: Option<SocketAddr>,
+    /// When it was asked in vain last for more datagrams: what comes after that came later.
+    drained_at: Instant,
+    /// When it was asked in the call whose datagrams are at hand, if those were all that there were.
+    emptied_at: Option<Instant>,
 }
 
 /// The rest of a batch.
@@ -44,7 +49,34 @@ pub(super) enum Progress {
 impl LinkSocket {
     pub(super) fn new(name: String, socket: OwnedFd, clock: Clock) -> Result<Self, String> {
         let udp = UdpSocket::from_fd(socket, true, clock).map_err(|error| error.to_string())?;
-        Ok(Self { name, udp, errors: 0, pending: None, pmtu: None, peer: None })
+        Ok(Self {
+            name,
+            udp,
+            errors: 0,
+            pending: None,
+            pmtu: None,
+            peer: None,
+            drained_at: Instant::ZERO,
+            emptied_at: None,
+        })
+    }
+
+    /// Receives what there is; returns whether that was all, as of `now`.
+    pub(super) fn receive(&mut self, batch: &mut RecvBatch, now: Instant) -> std::io::Result<bool> {
+        self.drained_at = self.emptied_at.take().unwrap_or(self.drained_at);
+        let outcome = self.udp.recv_batch(batch);
+        let is_drained = match &outcome {
+            Ok(messages) => *messages < batch.slots(),
+            Err(error) => error.kind() == std::io::ErrorKind::WouldBlock,
+        };
+        self.emptied_at = is_drained.then_some(now);
+        outcome.map(|_| is_drained)
+    }
+
+    /// When a datagram of the latest batch came, given what the kernel says, whose wall clock may have been set
+    /// meanwhile.
+    pub(super) fn arrived_at(&self, told_us: u64, now: Instant) -> Instant {
+        Instant::from_micros(told_us).clamp(self.drained_at.min(now), now)
     }
 
     /// Sends a batch. What the socket has no room for is kept; call [`Self::send_pending`] when it
@@ -159,6 +191,19 @@ mod tests {
     use std::io::Error;
 
     use super::*;
+
+    #[test]
+    fn a_datagram_came_after_the_socket_was_empty_last_and_before_now() {
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let mut link = LinkSocket::new("dsl".to_owned(), socket.into(), Clock::new()).unwrap();
+        let mut batch = RecvBatch::new(1);
+        let (at, ms) = (Instant::from_millis, |ms: u64| ms * 1_000);
+        assert!(link.receive(&mut batch, at(100)).is_err(), "nothing there");
+        assert_eq!(link.arrived_at(ms(50), at(110)), at(50), "this may have come before");
+        assert!(link.receive(&mut batch, at(200)).is_err());
+        let told = [ms(50), ms(150), ms(250)].map(|told| link.arrived_at(told, at(210)));
+        assert_eq!(told, [at(100), at(150), at(210)], "a wall clock that is set tells nonsense");
+    }
 
     #[test]
     fn a_full_queue_and_a_missing_route_end_the_batch() {
