@@ -2,7 +2,7 @@
 
 use mlvpn_proto::filter::Filter;
 use mlvpn_proto::{Duration, Event, FilterRule, Instant, LinkIndex, PacketKind, Treatment};
-use mlvpn_sim::link::{Direction, LinkSpec, WanLink};
+use mlvpn_sim::link::{Direction, LinkSpec, Stalls, WanLink};
 use mlvpn_sim::packet::Side;
 use mlvpn_sim::rng::Seed;
 use mlvpn_sim::traffic::FlowId;
@@ -464,6 +464,46 @@ fn a_link_whose_delays_wander_is_filled() {
         assert!(goodput > 0.7 * 50.0, "{jitter} ms, {seed}: {goodput}");
         let queue = world.stats(Side::Server).links[0].path.unwrap().queue_delay;
         assert!(queue < millis(60), "{jitter} ms, {seed}: {queue:?}");
+    }
+}
+
+#[test]
+fn a_little_traffic_passes_a_busy_host_as_if_nothing_else_was_there() {
+    // From the start, when nothing is known of the links and each pause looks like a queue.
+    for (size, mbit, is_bound) in [(500, 1.0, false), (500, 1.0, true), (1_200, 2.0, true)] {
+        for seed in 1..=12 {
+            let tunnel = Tunnel::v2(links(&[LinkSpec::new(20.0, 5), LinkSpec::new(20.0, 5)]));
+            let filters = if is_bound { bound_to(1) } else { Vec::new() };
+            let mut world = tunnel.with(|end| end.filters = filters.clone()).start(seed);
+            let stalls = Stalls::BUSY_HOST.schedule(secs(6), Seed(seed));
+            (0..2).for_each(|link| world.schedule(link, stalls.clone()));
+            world.run_for(secs(1));
+            let flow = world.udp(Side::Client, size, mbit);
+            world.run_for(secs(5));
+            let report = world.finish_udp(flow);
+            let (lost, p95) = (report.lost(), report.delay_p95);
+            assert!(lost <= 1 && p95 < millis(70), "{size} {is_bound} {seed}: {report:?}");
+        }
+    }
+}
+
+#[test]
+fn a_host_that_looks_late_at_what_came_does_not_take_that_for_a_queue() {
+    for late in SIDES {
+        let mut world = Tunnel::v2(two_links()).start_up(1);
+        world.pause(late, millis(100), millis(60));
+        let flow = world.udp(Side::Client, 500, 1.0);
+        for _ in 0..100 {
+            world.run_for(millis(50));
+            for link in world.stats(Side::Client).links {
+                let path = link.path.as_ref().expect("of version 2");
+                let most = path.min_rtt.map(|rtt| rtt + millis(6));
+                assert!(link.srtt < most, "{late:?}: {link:?}");
+                assert!(path.queue_delay < millis(2), "{late:?}: {path:?}");
+            }
+        }
+        assert_eq!(world.finish_udp(flow).lost(), 0);
+        world.oracle().assert_clean();
     }
 }
 

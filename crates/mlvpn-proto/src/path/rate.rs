@@ -85,6 +85,8 @@ const MOST_OVER_DELIVERY_STARTUP: f64 = 2.5;
 /// (a policer), and when a full queue drops.
 const BELOW_POLICER: f64 = 0.98;
 const BELOW_FULL_QUEUE: f64 = 0.85;
+/// As much arrives as ever when it is at least this share of the most that has arrived lately.
+const AS_EVER: f64 = 0.9;
 /// A path that brings at least this share of its estimate is busy.
 const BUSY: f64 = 0.8;
 /// A queue below this is a sight of the empty network.
@@ -478,7 +480,9 @@ impl RateController {
         let share = self.measured.share_over(round, Instant::ZERO);
         let jitter = self.measured.queue.jitter();
         let jitters = (jitter, self.measured.queue.most_jitter());
-        let queue = startup.certain_queue(queue, jitters, share, round, now);
+        // A queue comes while as much arrives as ever. While less does, it may be a pause of somebody on the way.
+        let is_known = is_limited || delivered >= Some(self.measured.carried() * AS_EVER);
+        let queue = startup.certain_queue(queue, is_known.then_some(jitters), share, round, now);
         let is_full = if is_limited {
             startup.is_full(delivered, (queue, self.threshold()), round, now)
         } else {

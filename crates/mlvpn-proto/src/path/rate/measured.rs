@@ -143,6 +143,11 @@ impl Measured {
         self.delivery.rate(span, since, least)
     }
 
+    /// The most bytes per second that have arrived lately, which the path carries at least.
+    pub(super) fn carried(&self) -> f64 {
+        self.carried
+    }
+
     /// The round trip without the queue that stands.
     pub(super) fn unloaded_rtt(&self) -> Duration {
         self.unloaded_rtt.unwrap_or(ASSUMED_RTT)

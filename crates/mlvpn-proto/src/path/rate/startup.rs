@@ -29,13 +29,13 @@ pub(super) struct Startup {
 }
 
 impl Startup {
-    /// The queue that stands for certain, given the one in the latest report, the jitter and what that may be.
-    /// With jitter it may be an illusion, and then all that is sent arrives: `share` of it did in the last
-    /// `round`.
+    /// The queue that stands for certain, given the one in the latest report, the jitter and what that may be
+    /// (`jitters`, none where it is not known since little is sent). With jitter it may be an illusion, and then
+    /// all that is sent arrives: `share` of it did in the last `round`.
     pub(super) fn certain_queue(
         &mut self,
         queue: Duration,
-        (jitter, most_jitter): (Duration, Duration),
+        jitters: Option<(Duration, Duration)>,
         share: Option<f64>,
         round: Duration,
         now: Instant,
@@ -43,7 +43,8 @@ impl Startup {
         if share.is_none_or(|share| share > ARRIVES_WHOLE) {
             self.whole_at = now;
         }
-        let is_possible = jitter >= NOTABLE_JITTER && queue < most_jitter * MOST_JITTERS;
+        let is_possible = jitters
+            .is_none_or(|(jitter, most)| jitter >= NOTABLE_JITTER && queue < most * MOST_JITTERS);
         let is_illusion = is_possible && now < self.whole_at + round * 3 / 2;
         if is_illusion { Duration::ZERO } else { queue }
     }
@@ -99,22 +100,29 @@ mod tests {
         let mut startup = Startup::default();
         let mut queue = |ms: u64, share| {
             let at = Instant::from_millis(100 + ms);
-            startup.certain_queue(MS * 23, (MS * 2, MS * 3), Some(share), MS * 50, at)
+            startup.certain_queue(MS * 23, Some((MS * 2, MS * 3)), Some(share), MS * 50, at)
         };
         let seen = [(0, 1.0), (10, 0.7), (20, 0.8), (30, 0.6), (94, 0.6), (95, 0.6)];
         let certain = seen.map(|(ms, share)| queue(ms, share) > Duration::ZERO);
         assert_eq!(certain, [false, false, false, false, false, true]);
-        let far =
-            startup.certain_queue(MS * 24, (MS * 2, MS * 3), Some(1.0), MS * 50, Instant::ZERO);
+        let far = startup.certain_queue(
+            MS * 24,
+            Some((MS * 2, MS * 3)),
+            Some(1.0),
+            MS * 50,
+            Instant::ZERO,
+        );
         assert_eq!(far, MS * 24, "more than it varies by");
         let calm = startup.certain_queue(
             MS * 25,
-            (Duration::ZERO, MS * 5),
+            Some((Duration::ZERO, MS * 5)),
             Some(1.0),
             MS * 50,
             Instant::ZERO,
         );
         assert_eq!(calm, MS * 25);
+        let unknown = startup.certain_queue(MS * 25, None, Some(1.0), MS * 50, Instant::ZERO);
+        assert_eq!(unknown, Duration::ZERO, "a pause of somebody on the way");
     }
 
     #[test]
