@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use mlvpn_io::netlink::Prefix;
 use mlvpn_lab::daemon::Signal;
-use mlvpn_lab::workload::{Ping, Transfer};
+use mlvpn_lab::workload::{DatagramReport, Ping, Transfer};
 use mlvpn_lab::{Daemon, Host, Lab};
 use nix::unistd::Pid;
 use serde_json::Value;
@@ -284,6 +284,21 @@ impl End {
     /// How often a link went down.
     pub(crate) fn disconnects(&self, name: &str) -> u64 {
         self.link(name)["disconnects"].as_u64().unwrap()
+    }
+
+    /// Packets that were dropped to slow a flow down, since the program began.
+    pub(crate) fn slowed(&self) -> u64 {
+        self.status()["session"]["drops"]["queue_delay"].as_u64().unwrap_or(0)
+    }
+
+    /// Sees that of a stream from here nothing came twice or was refused, and that nothing is missing but what
+    /// was dropped since [`Self::slowed`] was that: on a busy machine datagrams may wait for so long.
+    pub(crate) fn assert_whole(&self, report: &DatagramReport, slowed: u64) {
+        assert_eq!((report.refused, report.duplicates, report.corrupt), (0, 0, 0), "{report:?}");
+        if report.lost() > 0 {
+            eprintln!("{} datagrams of {} did not come", report.lost(), report.sent);
+            wait_for("all of them counted", || self.slowed() - slowed >= report.lost());
+        }
     }
 
     /// Waits until a link has this status.
