@@ -61,6 +61,10 @@ pub struct PathStats {
     pub min_rtt: Option<Duration>,
     /// Share of the packets to the peer that were lost, 0 to 1, before repair.
     pub loss: f64,
+    /// The same of the packets from the peer.
+    pub received_loss: f64,
+    /// What arrived at the peer, over the last second and up to one report more; none until it is known.
+    pub delivery_rate: Option<u64>,
     /// Bytes on their way.
     pub in_flight: u64,
     /// Packets that were lost on other paths and sent again on this one.
@@ -162,7 +166,7 @@ pub struct LinkStats {
     pub srtt: Option<Duration>,
     /// Its variation.
     pub rttvar: Option<Duration>,
-    /// Loss in percent over the last 64 packets that the peer sent.
+    /// Loss in percent among the latest packets that the peer sent.
     pub loss_percent: u8,
     /// How much slower than the fastest link packets come over it, in milliseconds.
     pub delay_behind_fastest_ms: Option<f64>,

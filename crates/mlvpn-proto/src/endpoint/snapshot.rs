@@ -103,7 +103,7 @@ impl Endpoint {
             received_from_all,
             srtt: rtt.estimator.smoothed(),
             rttvar: rtt.estimator.variation(),
-            loss_percent: path.map_or(0, |path| (path.loss.share(now) * 100.0) as u8),
+            loss_percent: path.map_or(0, |path| (path.received_loss.share(now) * 100.0) as u8),
             delay_behind_fastest_ms: path.and_then(|path| self.behind_fastest_ms(path)),
             disconnects: link.disconnects,
             last_received: path.and_then(|path| path.times.received),

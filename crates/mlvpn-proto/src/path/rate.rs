@@ -254,6 +254,12 @@ impl RateController {
         self.delivered(Instant::ZERO).map(|rate| rate as u64)
     }
 
+    /// What arrived, in bytes per second, in the latest `span` that feedback told of and up to one report more.
+    #[must_use]
+    pub fn delivery_rate(&self, span: Duration) -> Option<u64> {
+        self.measured.delivery.rate(span, Instant::ZERO, Duration::ZERO).map(|rate| rate as u64)
+    }
+
     /// What arrives, in bytes per second, over as short a time as tells anything: half a round trip, or a
     /// whole one with jitter.
     #[must_use]

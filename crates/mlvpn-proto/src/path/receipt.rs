@@ -150,6 +150,12 @@ impl Receipt {
         self.runs.front().map(|&(_, largest)| PacketNumber(largest))
     }
 
+    /// How many packets have come.
+    #[must_use]
+    pub fn packets(&self) -> u64 {
+        self.packets
+    }
+
     /// Whether something was lost that the sender was not told of.
     #[must_use]
     pub fn has_loss(&self) -> bool {

@@ -87,6 +87,7 @@ pub struct Link {
 pub struct Path {
     pub capacity: u64,
     pub loss_ratio: Option<f64>,
+    pub received_loss_ratio: Option<f64>,
     pub mtu: u32,
 }
 
@@ -157,9 +158,15 @@ impl Link {
         self.path.as_ref().map(|path| path.capacity).or(configured)
     }
 
-    /// Share of the latest packets that were lost, 0 to 1.
+    /// Share of the latest packets from the peer that were lost, 0 to 1.
     #[must_use]
-    pub fn loss(&self) -> Option<f64> {
-        self.path.as_ref().map_or(self.loss_ratio, |path| path.loss_ratio)
+    pub fn received_loss(&self) -> Option<f64> {
+        self.path.as_ref().map_or(self.loss_ratio, |path| path.received_loss_ratio)
+    }
+
+    /// The same of those to the peer, of which only version 2 tells.
+    #[must_use]
+    pub fn sent_loss(&self) -> Option<f64> {
+        self.path.as_ref()?.loss_ratio
     }
 }

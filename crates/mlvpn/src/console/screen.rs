@@ -109,11 +109,11 @@ fn table(out: &mut String, status: &Status, colour: Colour) {
     let name = |link: &Link| cut(&printable(&link.name), MAX_NAME);
     let longest = status.tunnels.iter().map(|link| name(link).chars().count()).max();
     let width = longest.unwrap_or(0).max(4);
-    writeln!(out, "{:width$}  {:8}{:>15}{:>16}", "", "", "down Mbit/s", "up Mbit/s").expect(FITS);
+    writeln!(out, "{:width$}  {:8}{:>13}{:>19}", "", "", "down Mbit/s", "up Mbit/s").expect(FITS);
     writeln!(
         out,
-        "{:width$}  {:8}{:>7}{:>8}{:>8}{:>8}{:>7}{:>6}{:>6}{:>6}",
-        "link", "state", "now", "seen", "now", "can", "RTT ms", "loss%", "share", "MTU"
+        "{:width$}  {:8}{:>7}{:>6}{:>6}{:>7}{:>6}{:>6}{:>7}{:>6}{:>5}",
+        "link", "state", "now", "seen", "loss%", "now", "can", "loss%", "RTT ms", "share", "MTU"
     )
     .expect(FITS);
     let total: u64 = status.tunnels.iter().map(Link::moved).sum();
@@ -122,14 +122,15 @@ fn table(out: &mut String, status: &Status, colour: Colour) {
         let state = paint(&format!("{:8}", row.state), &link.condition, colour);
         writeln!(
             out,
-            "{:width$}  {state}{:>7}{:>8}{:>8}{:>8}{:>7}{:>6}{:>6}{:>6}",
+            "{:width$}  {state}{:>7}{:>6}{:>6}{:>7}{:>6}{:>6}{:>7}{:>6}{:>5}",
             name(link),
             row.down,
             row.down_seen,
+            row.down_loss,
             row.up,
             row.up_can,
+            row.up_loss,
             row.rtt,
-            row.loss,
             row.share,
             row.mtu
         )
@@ -144,10 +145,11 @@ struct Row {
     state: String,
     down: String,
     down_seen: String,
+    down_loss: String,
     up: String,
     up_can: String,
+    up_loss: String,
     rtt: String,
-    loss: String,
     share: String,
     mtu: String,
 }
@@ -161,10 +163,11 @@ impl Row {
             state: cut(&printable(&link.condition), 8),
             down: cell(rate.map(|rate| megabits(rate.received))),
             down_seen: cell(link.received_peak.map(megabits)),
+            down_loss: cell(link.received_loss().map(percent)),
             up: cell(rate.map(|rate| megabits(rate.sent))),
             up_can: cell(link.capacity_sent().map(megabits)),
+            up_loss: cell(link.sent_loss().map(percent)),
             rtt: cell(link.srtt_ms.map(millis)),
-            loss: cell(link.loss().map(percent)),
             share: cell(link.share(total).map(|share| format!("{:.0}%", share * 100.0))),
             mtu: cell(link.path.as_ref().map(|path| path.mtu.to_string())),
         }

@@ -249,7 +249,8 @@ fn quality(about: &str, link: &Link) -> Vec<Finding> {
     facts.extend(link.srtt_ms.map(|ms| format!("round trip {} ms", millis(ms))));
     facts.extend(link.capacity_sent().map(|rate| format!("{} Mbit/s up", megabits(rate))));
     facts.extend(link.received_peak.map(|rate| format!("{} Mbit/s down seen", megabits(rate))));
-    facts.extend(link.loss().map(|loss| format!("{} % lost", percent(loss))));
+    facts.extend(link.received_loss().map(|loss| format!("{} % lost down", percent(loss))));
+    facts.extend(link.sent_loss().map(|loss| format!("{} % lost up", percent(loss))));
     facts.extend(link.remote_address.map(|at| format!("peer at {at}")));
     let text = format!("it is {}: {}", link.condition, facts.join(", "));
     findings.push(match condition(link) {
@@ -259,8 +260,10 @@ fn quality(about: &str, link: &Link) -> Vec<Finding> {
             Finding::warning(about, "link", format!("{text} ({remark})"))
         }
     });
-    if let Some(loss) = link.loss().filter(|loss| *loss > MUCH_LOSS) {
-        let text = format!("it loses {} % of its packets, which is much", percent(loss));
+    let losses = [("down", link.received_loss()), ("up", link.sent_loss())];
+    let losses = losses.into_iter().filter_map(|(way, loss)| Some((way, loss?)));
+    for (way, loss) in losses.filter(|(_, loss)| *loss > MUCH_LOSS) {
+        let text = format!("it loses {} % of its packets {way}, which is much", percent(loss));
         let remedy = format!(
             "see the signal of the modem or Wi-Fi; `mlvpn link {} fallback` spares it meanwhile",
             link.name

@@ -21,6 +21,10 @@ pub struct PathStatus {
     pub min_rtt: Option<Duration>,
     /// Share of the packets to the peer that were lost, before repair, 0 to 1.
     pub loss_ratio: f64,
+    /// Share of the packets from the peer that were lost, before repair, 0 to 1.
+    pub received_loss_ratio: f64,
+    /// What arrived at the peer in the last second; none until it is known.
+    pub delivery_rate: Option<u64>,
     /// Bytes on their way.
     pub in_flight_bytes: u64,
     /// Packets that other links lost and that went over this one again.

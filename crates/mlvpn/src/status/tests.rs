@@ -77,6 +77,8 @@ fn sample_path() -> PathStatus {
         queue_delay: Duration::from_micros(4_500),
         min_rtt: Some(Duration::from_micros(18_250)),
         loss_ratio: 0.015625,
+        received_loss_ratio: 0.03125,
+        delivery_rate: Some(1_125_000),
         in_flight_bytes: 36,
         resent_packets: 37,
         resent_bytes: 38,
@@ -278,7 +280,7 @@ fn json_tells_what_version_2_knows() {
     let json = parsed(&sample());
     assert_eq!(json["protocol_version"], 2);
     insta::assert_snapshot!(serde_json::to_string(&json["peers"][0]).unwrap(), @r#"{"copies":{"sent":46,"withheld":47},"feedback":{"bytes":37,"packets":36},"lanes":{"deadline":31,"duplicates":34,"held_bytes":26,"held_packets":25,"in_order":28,"late":33,"overflow":32,"proven_lost":29,"skipped":30,"striped":35,"wait_ms":27.25},"name":"camper","policy":"redundant","public_key":"3p7bfXt9wbTTW2HC7OQ1Nz+DQ8hbeGdNrfx+FG+IK08=","queue":{"bytes":21,"marked":22,"packets":20},"recovery":{"given_up":24,"resent":23},"software":"mlvpn \\u{1b}","uptime_seconds":19.5}"#);
-    insta::assert_snapshot!(serde_json::to_string(&json["tunnels"][0]["path"]).unwrap(), @r#"{"capacity":1250000,"id":3,"in_flight_bytes":36,"loss_ratio":0.015625,"min_rtt_ms":18.25,"mtu":1472,"queue_delay_ms":4.5,"rate_state":"not_limited","resent_bytes":38,"resent_packets":37,"state":"suspect"}"#);
+    insta::assert_snapshot!(serde_json::to_string(&json["tunnels"][0]["path"]).unwrap(), @r#"{"capacity":1250000,"delivery_rate":1125000,"id":3,"in_flight_bytes":36,"loss_ratio":0.015625,"min_rtt_ms":18.25,"mtu":1472,"queue_delay_ms":4.5,"rate_state":"not_limited","received_loss_ratio":0.03125,"resent_bytes":38,"resent_packets":37,"state":"suspect"}"#);
     assert_eq!(json["tunnels"][1]["path"], Value::Null);
     assert_eq!(json["peers"][1]["name"], Value::Null);
 }

@@ -159,14 +159,17 @@ fn expected(told: &Value) -> Option<Value> {
         let path = &link["path"];
         let capacity = path["capacity"].as_u64().or(link["bandwidth"].as_u64().filter(|b| *b > 0));
         let is_idle = ["down", "off", "waiting"].iter().any(|word| link["condition"] == *word);
-        let loss = path["loss_ratio"].as_f64().or(link["loss_ratio"].as_f64()).filter(|_| !is_idle);
+        let received_loss =
+            if path.is_null() { &link["loss_ratio"] } else { &path["received_loss_ratio"] };
+        let share =
+            |of: &Value| of.as_f64().filter(|_| !is_idle).map_or_else(|| "-".to_owned(), percent);
         let mut figures = vec![
             mbits(&link["rate"]["received"]),
             rate(&link["received_peak"]),
             mbits(&link["rate"]["sent"]),
             rate(&capacity.into()),
             format!("{} ms", link["srtt_ms"].as_f64().map_or_else(|| "-".to_owned(), millis)),
-            format!("{} %", loss.map_or_else(|| "-".to_owned(), percent)),
+            format!("{} / {} %", share(received_loss), share(&path["loss_ratio"])),
         ];
         figures.extend(path["mtu"].as_u64().map(|mtu| mtu.to_string()));
         json!({ "name": link["name"], "state": link["condition"], "figures": figures })

@@ -20,7 +20,7 @@ use crate::recovery::Parcel;
 use crate::stats::{PathStats, Traffic};
 use crate::time::{Duration, Instant};
 use crate::wire::v2::{DATA_OVERHEAD, PathStatus, SendTime, TruncatedNumber};
-use estimates::{Demand, LossShare, RttTracker};
+use estimates::{Demand, LossShare, ReceivedLoss, RttTracker};
 
 /// What a round trip is taken to be before one was measured (RFC 9002 section 6.2.2).
 const INITIAL_RTT: Duration = Duration::from_millis(333);
@@ -28,6 +28,8 @@ const INITIAL_RTT: Duration = Duration::from_millis(333);
 const LEAST_VARIATION: Duration = Duration::from_millis(5);
 /// Packets that wait to be acknowledged.
 const MAX_ACKS: usize = 1_024;
+/// What is told of what arrives is about so long a time.
+const DELIVERY_SPAN: Duration = Duration::from_secs(1);
 /// UDP payload of full packets over Ethernet and IPv4, and IPv6.
 const ETHERNET_PAYLOAD_V4: u16 = 1_472;
 const ETHERNET_PAYLOAD_V6: u16 = 1_452;
@@ -85,6 +87,7 @@ pub(crate) struct Path {
     pub(crate) times: Times,
     pub(super) budget: FeedbackBudget,
     pub(crate) loss: LossShare,
+    pub(crate) received_loss: ReceivedLoss,
     pub(crate) counters: Counters,
     pub(crate) health: Health,
     /// It was up at some time.
@@ -196,6 +199,7 @@ impl Path {
             },
             budget: FeedbackBudget::default(),
             loss: LossShare::default(),
+            received_loss: ReceivedLoss::default(),
             counters: Counters::default(),
             health: Health::default(),
             has_been_up: false,
@@ -261,12 +265,27 @@ impl Path {
             queue_delay: self.rate.queue_delay(),
             min_rtt: self.rtt.min(),
             loss: self.loss.share(now),
+            received_loss: self.received_loss.share(now),
+            delivery_rate: self.delivery_rate(now),
             in_flight: self.flight.bytes(),
             resent: self.counters.resent,
             mtu: self.mtu.size(),
             is_suspect: self.state == PathState::Suspect,
             terms: self.terms,
         }
+    }
+
+    /// A packet came: counts those that should have come before it.
+    pub(crate) fn count_missing(&mut self, now: Instant) {
+        if let Some(largest) = self.receipt.largest() {
+            self.received_loss.on_received(largest.0, self.receipt.packets(), now);
+        }
+    }
+
+    /// What arrived at the peer lately, in bytes per second; nothing when it has told of nothing for a while.
+    fn delivery_rate(&self, now: Instant) -> Option<u64> {
+        let is_over = now.saturating_since(self.times.feedback?) > DELIVERY_SPAN;
+        if is_over { Some(0) } else { self.rate.delivery_rate(DELIVERY_SPAN) }
     }
 
     /// Whether either end keeps it for when no other is up.

@@ -95,6 +95,7 @@ impl Session {
             is_eliciting: wants.feedback,
         };
         path.receipt.on_received(received, arrived_at);
+        path.count_missing(now);
         Ok(())
     }
 

@@ -8,7 +8,7 @@ fn shown(json: &str) -> Status {
 /// A client with links in every condition.
 fn client() -> Status {
     let up = r#""srtt_ms":21.44,"loss_ratio":0,"rate":{"sent":400000,"received":5000000},
-        "received_peak":6000000,"path":{"state":"up","capacity":1500000,"loss_ratio":0.004,"mtu":1472}"#;
+        "received_peak":6000000,"path":{"state":"up","capacity":1500000,"loss_ratio":0.004,"received_loss_ratio":0.02,"mtu":1472}"#;
     shown(&format!(
         r#"{{"name":"mlvpn","version":"3.0.0","mode":"client","uptime_seconds":8040,"protocol_version":2,
         "tuntap":{{"name":"mlvpn0","mtu":1440}},"rate":{{"sent":500000,"received":6000000}},
@@ -35,15 +35,15 @@ fn a_client_is_shown_on_one_screen() {
     12.3 GB received and 4.2 MB sent since the start, 5 packets dropped
     peer office (mlvpn 3.0.0): session since 3 min 12 s
 
-                                down Mbit/s       up Mbit/s
-    link            state       now    seen     now     can RTT ms loss% share   MTU
-    adsl            up         40.0    48.0    3.20    12.0   21.4   0.4   45%  1472
-    a-link-with-a…  standby    40.0    48.0    3.20    12.0   21.4   0.4   45%  1472
-    old             lossy      8.00       -    0.80    2.00    340    12    9%     -
-    lte             waiting       -       -       -       -      -     -     -     -
-    usb             down          -       -       -       -      -     -     -     -
-    sat             silent        -       -       -       0      -     -     -  1200
-    off             off           -       -       -       -      -     -     -     -
+                              down Mbit/s          up Mbit/s
+    link            state       now  seen loss%    now   can loss% RTT ms share  MTU
+    adsl            up         40.0  48.0   2.0   3.20  12.0   0.4   21.4   45% 1472
+    a-link-with-a…  standby    40.0  48.0   2.0   3.20  12.0   0.4   21.4   45% 1472
+    old             lossy      8.00     -    12   0.80  2.00     -    340    9%    -
+    lte             waiting       -     -     -      -     -     -      -     -    -
+    usb             down          -     -     -      -     -     -      -     -    -
+    sat             silent        -     -     -      -     0     -      -     - 1200
+    off             off           -     -     -      -     -     -      -     -    -
 
     a-link-with-a…: used only while no other link is usable
     old: loses too much for 1 min 10 s; used only while no better one is up
@@ -71,9 +71,9 @@ fn a_server_lists_its_peers_and_who_is_missing() {
     peer camper: session since 5 d 3 h
     peer 3p7bfXt9wbTTW2HC7OQ1Nz+DQ8hbeGdNrfx+FG+IK08=: session since 0 s
 
-                      down Mbit/s       up Mbit/s
-    link  state       now    seen     now     can RTT ms loss% share   MTU
-    dsl1  waiting       -       -       -       -      -     -     -     -
+                    down Mbit/s          up Mbit/s
+    link  state       now  seen loss%    now   can loss% RTT ms share  MTU
+    dsl1  waiting       -     -     -      -     -     -      -     -    -
 
     dsl1: nobody has come to any address, port 5080, for 5 s
     "#);

@@ -160,7 +160,15 @@ const COLUMNS: [Column; 6] = [
         cell: |link, _| of(link.rate.map(|rate| rate.sent), link.capacity_sent()),
     },
     Column { title: "RTT ms", width: 7, rank: 2, cell: |link, _| link.srtt_ms.map(millis) },
-    Column { title: "loss%", width: 6, rank: 3, cell: |link, _| link.loss().map(percent) },
+    Column {
+        title: "lost% d / u",
+        width: 12,
+        rank: 3,
+        cell: |link, _| {
+            let share = |loss: Option<f64>| loss.map_or_else(|| "-".to_owned(), percent);
+            Some(format!("{} / {}", share(link.received_loss()), share(link.sent_loss())))
+        },
+    },
     Column {
         title: "share",
         width: 6,

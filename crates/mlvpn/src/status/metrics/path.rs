@@ -33,6 +33,16 @@ const PER_PATH: &[Metric<LinkStatus>] = &[
         "Share of the packets to the peer that were lost, before repair, 0 to 1.",
         |l| l.path.map(|p| p.loss_ratio).into(),
     ),
+    gauge(
+        "mlvpn_link_received_loss_ratio",
+        "Share of the packets from the peer that were lost, before repair, 0 to 1.",
+        |l| l.path.map(|p| p.received_loss_ratio).into(),
+    ),
+    gauge(
+        "mlvpn_link_delivery_rate_bytes_per_second",
+        "What arrived at the peer in the last second, all headers included.",
+        |l| l.path.and_then(|p| p.delivery_rate).into(),
+    ),
     gauge("mlvpn_link_in_flight_bytes", "Bytes on their way to the peer.", |l| {
         whole(l, |p| p.in_flight_bytes)
     }),

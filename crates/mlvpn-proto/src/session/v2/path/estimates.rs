@@ -88,6 +88,40 @@ impl LossShare {
     }
 }
 
+/// Share of the packets from the peer that were lost, by the gaps in their numbers.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct ReceivedLoss {
+    share: LossShare,
+    /// Up to which number the packets are counted, and how many of them were missing.
+    counted: u64,
+    missing: u64,
+}
+
+impl ReceivedLoss {
+    /// Numbers that are counted together: fewer than the share is smoothed over, and more than are
+    /// usually overtaken.
+    const STEP: u64 = 64;
+
+    /// All in all so many `packets` have come, of which `largest` is the highest number. What comes late, after
+    /// it was counted as missing, is taken off what is missing next.
+    pub(crate) fn on_received(&mut self, largest: u64, packets: u64, now: Instant) {
+        let sent = largest + 1;
+        let step = sent.saturating_sub(self.counted);
+        if step < Self::STEP {
+            return;
+        }
+        let lost = sent.saturating_sub(packets).saturating_sub(self.missing).min(step);
+        self.share.on_packets((step - lost) as usize, lost as usize, now);
+        self.counted = sent;
+        self.missing += lost;
+    }
+
+    /// 0 to 1.
+    pub(crate) fn share(&self, now: Instant) -> f64 {
+        self.share.share(now)
+    }
+}
+
 /// Whether the path was given as much as it could carry.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Demand {
@@ -159,5 +193,41 @@ impl TransitEstimate {
     /// path that was left because of it would else never be tried again.
     pub(crate) fn drained(&self, queue: Duration, now: Instant) -> f64 {
         self.mean - queue.min(now.saturating_since(self.at)).as_micros() as f64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The share after the numbers for which `comes` says so have come in order, but for `late`, a number
+    /// that comes so many numbers later.
+    fn share_of(numbers: u64, comes: impl Fn(u64) -> bool, late: Option<(u64, u64)>) -> f64 {
+        let mut loss = ReceivedLoss::default();
+        let (mut packets, mut largest) = (0, 0);
+        for number in 0..numbers {
+            if comes(number) && late.is_none_or(|(late, _)| late != number) {
+                largest = number;
+                packets += 1;
+            }
+            packets += u64::from(late.is_some_and(|(late, by)| number == late + by));
+            loss.on_received(largest, packets, Instant::ZERO);
+        }
+        loss.share(Instant::ZERO)
+    }
+
+    #[test]
+    fn a_tenth_missing_is_a_tenth_lost() {
+        let share = share_of(4_000, |number| number % 10 != 3, None);
+        assert!((0.09..0.11).contains(&share), "{share}");
+        assert_eq!(share_of(4_000, |_| true, None), 0.0);
+    }
+
+    #[test]
+    fn a_packet_that_comes_late_was_not_lost() {
+        let comes = |number| number % 100 != 7;
+        let (in_order, late) =
+            (share_of(4_000, comes, None), share_of(4_000, comes, Some((3_700, 90))));
+        assert!((late - in_order).abs() < 0.001, "{late} instead of {in_order}");
     }
 }

@@ -12,7 +12,7 @@ const NOW: f64 = 1_000_000.0;
 /// A client with a good link, a fallback and one without an answer, and what was in the last minutes.
 fn documents() -> Documents {
     let up = r#""srtt_ms":21.44,"loss_ratio":0,"rate":{"sent":400000,"received":5000000},
-        "received_peak":6000000,"path":{"capacity":1500000,"loss_ratio":0.004,"mtu":1472}"#;
+        "received_peak":6000000,"path":{"capacity":1500000,"loss_ratio":0.004,"received_loss_ratio":0.02,"mtu":1472}"#;
     let status = serde_json::from_str(&format!(
         r#"{{"name":"mlvpn","version":"3.0.0","mode":"client","uptime_seconds":8040,"protocol_version":2,
         "tuntap":{{"name":"mlvpn0","mtu":1440}},"rate":{{"sent":500000,"received":6000000}},

@@ -81,6 +81,8 @@ pub(super) fn path(link: &LinkStats) -> Option<PathStatus> {
         queue_delay: path.queue_delay,
         min_rtt: path.min_rtt,
         loss_ratio: path.loss,
+        received_loss_ratio: path.received_loss,
+        delivery_rate: path.delivery_rate,
         in_flight_bytes: path.in_flight,
         resent_packets: path.resent.packets,
         resent_bytes: path.resent.bytes,
