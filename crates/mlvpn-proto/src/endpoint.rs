@@ -17,6 +17,7 @@
 //! | `initiator`, `responder`, `answers` | handshakes of version 2 |
 //! | `sessions` | which session a datagram and an IP packet belong to |
 //! | `snapshot` | numbers for the owner |
+//! | `successor` | what outlives a change of the configuration |
 
 mod answers;
 mod initiator;
@@ -24,6 +25,7 @@ mod links;
 mod responder;
 mod sessions;
 mod snapshot;
+mod successor;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -342,7 +344,7 @@ impl Endpoint {
             responder.expire(now);
         }
         self.initiate(now);
-        self.settle(now);
+        self.after_change(now);
     }
 
     /// Ends everything: the peers are told on every link that is up. Poll what is to be sent.

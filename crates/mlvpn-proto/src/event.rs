@@ -87,6 +87,8 @@ pub enum DownReason {
     Removed,
     /// This session was closed.
     SessionClosed,
+    /// The packet numbers of a path are used up: another session takes over.
+    OutOfPacketNumbers,
 }
 
 impl DownReason {
@@ -100,6 +102,7 @@ impl DownReason {
             Self::SocketClosed => "its socket was closed",
             Self::Removed => "removed from the configuration",
             Self::SessionClosed => "shutting down",
+            Self::OutOfPacketNumbers => "its packet numbers are used up",
         }
     }
 }

@@ -1,6 +1,7 @@
 //! From a password to a pre-shared key (version 2).
 
 use argon2::{Algorithm, Argon2, Params, Version};
+use subtle::ConstantTimeEq as _;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 /// `[H2]` Salt of the derivation. It is fixed because the ends have nothing in common but the
@@ -44,6 +45,12 @@ impl PasswordKey {
         let key = Self(*bytes);
         bytes.zeroize();
         key
+    }
+
+    /// Whether both come from the same password. Takes the same time whatever they are.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
     }
 
     /// The key itself: to be handed to another process, never to be shown.

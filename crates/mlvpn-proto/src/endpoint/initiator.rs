@@ -10,7 +10,7 @@ use crate::drop::DropReason;
 use crate::epochs::negotiation::Negotiation;
 use crate::event::Event;
 use crate::handshake::v2::{Blame, Established, HandshakeError, Offer, SessionId};
-use crate::id::{LinkIndex, PathId};
+use crate::id::{LinkIndex, PathId, SessionIndex};
 use crate::ip::PacketKind;
 use crate::session::v2::path::Route;
 use crate::session::v2::{Identity, Session, SessionSetup};
@@ -34,6 +34,11 @@ pub(super) struct Initiator {
 impl Initiator {
     pub(super) fn new(rng: &mut ErasingRng) -> Self {
         Self { negotiation: Negotiation::default(), session: draw_session(rng), trouble: None }
+    }
+
+    /// Whether an answer to that index would still be taken.
+    pub(super) fn has(&self, index: SessionIndex) -> bool {
+        self.negotiation.indices().any(|open| open == index)
     }
 }
 
@@ -91,7 +96,7 @@ impl Endpoint {
     }
 
     fn send_initiation(&mut self, now: Instant) {
-        let index = self.sessions.draw_index(&mut self.rng);
+        let index = self.draw_free_index();
         let Self { initiator, config, links, rng, .. } = self;
         let (Some(initiator), Some(credentials)) = (initiator, &config.credentials) else { return };
         let open: Vec<_> = links.open().collect();

@@ -63,6 +63,12 @@ impl Responder {
         }
     }
 
+    /// Remembers what another one did of the peers that are still configured.
+    pub(super) fn inherit(&mut self, former: &Self, credentials: &Credentials) {
+        self.latest = former.latest.clone();
+        self.latest.retain(|peer| credentials.peer(peer).is_some());
+    }
+
     /// Keeps a session until its first packet comes; where there are too many, the oldest makes room.
     fn keep(&mut self, index: SessionIndex, pending: Pending) {
         if self.pending.len() >= MAX_PENDING {
@@ -214,15 +220,6 @@ impl Endpoint {
         }
         self.say(route.link, route.remote, datagram);
         Ok(())
-    }
-
-    fn draw_free_index(&mut self) -> SessionIndex {
-        loop {
-            let index = self.sessions.draw_index(&mut self.rng);
-            if self.responder.as_ref().is_none_or(|responder| !responder.has(index)) {
-                return index;
-            }
-        }
     }
 
     /// Tells the owner, seldom, that somebody who may be a peer is configured otherwise.

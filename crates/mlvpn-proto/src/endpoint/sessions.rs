@@ -37,6 +37,14 @@ pub(super) struct Sessions {
 }
 
 impl Sessions {
+    /// None, after others whose indices are not to be given out again for a while.
+    pub(super) fn after(former: &Self, now: Instant) -> Self {
+        let until = now + RETIRED_FOR;
+        let mut retired: Vec<_> = former.indices.keys().map(|index| (*index, until)).collect();
+        retired.sort_unstable();
+        Self { retired: former.retired.iter().copied().chain(retired).collect(), ..Self::default() }
+    }
+
     /// All that live, and those that say goodbye.
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Session> {
         self.slots.iter_mut().flatten().chain(&mut self.ended)
@@ -265,7 +273,19 @@ impl Endpoint {
         result
     }
 
-    fn after_change(&mut self, now: Instant) {
+    /// A random index that neither a session nor a handshake has `[H16]`.
+    pub(super) fn draw_free_index(&mut self) -> SessionIndex {
+        loop {
+            let index = self.sessions.draw_index(&mut self.rng);
+            let is_pending = self.responder.as_ref().is_some_and(|responder| responder.has(index))
+                || self.initiator.as_ref().is_some_and(|initiator| initiator.has(index));
+            if !is_pending {
+                return index;
+            }
+        }
+    }
+
+    pub(super) fn after_change(&mut self, now: Instant) {
         let had_session = !self.sessions.is_empty();
         self.settle(now);
         if had_session && self.sessions.is_empty() && !self.is_closed {

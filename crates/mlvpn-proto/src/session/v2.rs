@@ -426,6 +426,9 @@ impl Session {
         if self.abandoned_at().is_some_and(|at| at <= now) {
             self.end(DownReason::Timeout);
         }
+        if self.paths().any(|path| path.numbers.is_running_out()) {
+            self.close(CloseReason::OutOfPacketNumbers, DownReason::OutOfPacketNumbers);
+        }
     }
 
     /// When [`Self::handle_timeout`] is due, and why.

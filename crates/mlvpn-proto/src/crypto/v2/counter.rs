@@ -31,6 +31,13 @@ impl PacketCounter {
         Some(number)
     }
 
+    /// Whether so few numbers are left that the session has to end while they last.
+    #[must_use]
+    pub fn is_running_out(&self) -> bool {
+        const NEEDED_TO_END: u64 = 1 << 32;
+        self.next >= Self::LIMIT - NEEDED_TO_END
+    }
+
     /// Leaves out the numbers below `number`, if any are left there.
     pub fn advance_to(&mut self, number: PacketNumber) {
         self.next = self.next.max(number.0);

@@ -78,6 +78,17 @@ fn an_index_is_not_given_out_again_for_240_s_though_it_is_drawn_again() {
 }
 
 #[test]
+fn an_index_is_kept_back_also_when_all_sessions_end_at_once() {
+    let mut sessions = Sessions::default();
+    let index = sessions.draw_index(&mut source());
+    let mut used = session();
+    used.install_epoch(epoch(index), NOW);
+    sessions.add(used);
+    let next = Sessions::after(&Sessions::after(&sessions, NOW), NOW);
+    assert_ne!(next.draw_index(&mut source()), index);
+}
+
+#[test]
 fn indices_that_are_swept_out_are_not_given_out_again_either() {
     let mut sessions = Sessions::default();
     let index = sessions.draw_index(&mut source());

@@ -61,6 +61,18 @@ impl Credentials {
         }
     }
 
+    /// Whether whoever is a peer by these credentials is one by `other` as well.
+    #[must_use]
+    pub fn name_same_peers(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Password(key), Self::Password(others)) => key.is_same(others),
+            (Self::Keys { peers, .. }, Self::Keys { .. }) => {
+                peers.iter().all(|peer| other.peer(&peer.public).is_some())
+            }
+            _ => false,
+        }
+    }
+
     /// The byte of a message's header that names the kind of credentials.
     pub(super) fn code(&self) -> u8 {
         match self {

@@ -6,7 +6,7 @@ use super::promise::Promise;
 use super::receive::Origin;
 use super::{Session, Shared};
 use crate::config::Role;
-use crate::id::PathId;
+use crate::id::{PacketNumber, PathId};
 use crate::lanes;
 use crate::path::validation::{Token, Validation};
 use crate::policy::Policy;
@@ -36,6 +36,8 @@ pub(super) struct Control {
     pub(super) to: Option<Route>,
     pub(super) body: Vec<u8>,
     pub(super) is_eliciting: bool,
+    /// Where the body is to name the largest number sent on a path: it is not known before the packet is sealed.
+    largest_sent: Vec<(PathId, usize)>,
     /// What is to be told the packet's number.
     pub(super) promises: Vec<Promise>,
 }
@@ -43,7 +45,16 @@ pub(super) struct Control {
 impl Control {
     /// A packet that goes where the path leads, elicits nothing and keeps no promise.
     fn new(path: PathId, body: Vec<u8>) -> Self {
-        Self { path, to: None, body, is_eliciting: false, promises: Vec::new() }
+        let (largest_sent, promises) = (Vec::new(), Vec::new());
+        Self { path, to: None, body, is_eliciting: false, largest_sent, promises }
+    }
+
+    /// Writes the largest numbers sent into the body, which a packet that waited would else tell of as they were.
+    pub(super) fn name_largest_sent(&mut self, largest: impl Fn(PathId) -> Option<PacketNumber>) {
+        for &(path, at) in &self.largest_sent {
+            let number = largest(path).map_or(0, |number| number.0 as u32);
+            self.body[at..at + 4].copy_from_slice(&number.to_be_bytes());
+        }
     }
 }
 
@@ -154,19 +165,21 @@ impl Session {
         }
         let way = reporter.unwrap_or(way);
         let second = self.second_way(way);
-        for body in packet.bodies {
+        for Body { bytes, is_eliciting, largest_sent } in packet.bodies {
             self.feedback.turns += 1;
             if packet.has_reports {
-                self.count_reports(way, body.len());
+                self.count_reports(way, bytes.len());
                 let may = |second: &PathId| self.may_report(*second, Urgency::Copy, now);
                 if let Some(second) = second.filter(may) {
-                    self.count_reports(second, body.len());
-                    self.push(Control::new(second, body.clone()));
+                    self.count_reports(second, bytes.len());
+                    let largest_sent = largest_sent.clone();
+                    let copy = Control::new(second, bytes.clone());
+                    self.push(Control { is_eliciting, largest_sent, ..copy });
                 }
             }
             let promises = std::mem::take(&mut packet.promises);
-            let is_eliciting = !promises.is_empty() || packet.has_skips;
-            self.push(Control { is_eliciting, promises, ..Control::new(way, body) });
+            let body = Control::new(way, bytes);
+            self.push(Control { is_eliciting, largest_sent, promises, ..body });
         }
     }
 
@@ -264,7 +277,6 @@ impl Session {
 
     fn take_skips(&mut self, packet: &mut Packet) {
         while let Some(skip) = self.upload.recovery.poll_skip() {
-            packet.has_skips = true;
             packet.add(&Frame::Skip { lane: skip.lane, first: skip.first, count: skip.count });
         }
     }
@@ -279,7 +291,6 @@ impl Session {
             if path.receipt.poll_timeout(Duration::ZERO).is_none() {
                 continue;
             }
-            let largest_sent = path.numbers.largest();
             let silence = path.probe_timeout();
             let Some(report) = path.receipt.report(now) else { continue };
             packet.has_reports = true;
@@ -288,7 +299,8 @@ impl Session {
                 is_silent: report.delay.is_some_and(|delay| delay > silence),
                 largest: TruncatedNumber::from(report.largest),
                 received_at: report.largest_at_micros as u32,
-                largest_sent: TruncatedNumber(largest_sent.map_or(0, |number| number.0 as u32)),
+                // Written when the packet is sealed.
+                largest_sent: TruncatedNumber(0),
                 packets: report.packets as u32,
                 bytes: report.bytes & ((1 << 48) - 1),
                 lowest_transit: report.lowest_transit,
@@ -342,19 +354,52 @@ fn is_challenged(path: &Path, role: Role) -> bool {
 /// Frames gathered into as few bodies as they fit.
 #[derive(Default)]
 struct Packet {
-    bodies: Vec<Vec<u8>>,
+    bodies: Vec<Body>,
     promises: Vec<Promise>,
     has_reports: bool,
-    has_skips: bool,
+}
+
+/// The frames of one packet, and whether one of them elicits FEEDBACK `[F12]`.
+#[derive(Default)]
+struct Body {
+    bytes: Vec<u8>,
+    is_eliciting: bool,
+    largest_sent: Vec<(PathId, usize)>,
 }
 
 impl Packet {
     fn add(&mut self, frame: &Frame<'_>) {
         let mut bytes = Vec::new();
         frame.encode(&mut bytes);
-        match self.bodies.last_mut() {
-            Some(body) if body.len() + bytes.len() <= MAX_BODY => body.extend_from_slice(&bytes),
-            _ => self.bodies.push(bytes),
+        if self.bodies.last().is_none_or(|body| body.bytes.len() + bytes.len() > MAX_BODY) {
+            self.bodies.push(Body::default());
         }
+        if let Some(body) = self.bodies.last_mut() {
+            if let Frame::Feedback(feedback) = frame {
+                body.largest_sent
+                    .push((feedback.path, body.bytes.len() + Feedback::LARGEST_SENT_AT));
+            }
+            body.bytes.extend_from_slice(&bytes);
+            body.is_eliciting |= frame.is_eliciting();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::v2::{Lane, LaneSeq};
+
+    #[test]
+    fn only_the_packet_that_holds_a_skip_asks_for_feedback() {
+        let numbers: Vec<_> = (0..250).map(TruncatedNumber).collect();
+        let (numbers, _) = AckedNumbers::split(&numbers);
+        let mut packet = Packet::default();
+        packet.add(&Frame::Ack { path: PathId::default(), numbers });
+        packet.add(&Frame::Ack { path: PathId::default(), numbers });
+        let (lane, first) = (Lane::default(), LaneSeq::of(7));
+        packet.add(&Frame::Skip { lane, first, count: 1 });
+        let eliciting: Vec<_> = packet.bodies.iter().map(|body| body.is_eliciting).collect();
+        assert_eq!(eliciting, [false, true]);
     }
 }

@@ -68,7 +68,8 @@ impl Session {
                 paths[control.path.slot()].as_ref().is_some_and(|path| !path.is_blocked)
             };
             let at = outbox.iter().position(is_sendable)?;
-            let control = outbox.remove(at)?;
+            let mut control = outbox.remove(at)?;
+            control.name_largest_sent(|id| paths[id.slot()].as_ref()?.numbers.largest());
             let path = paths[control.path.slot()].as_deref_mut()?;
             let route = control.to.unwrap_or(path.route);
             let len = HEADER_LEN + control.body.len() + TAG_LEN;
@@ -353,13 +354,14 @@ mod tests {
     use crate::crypto::v2::PacketCounter;
     use crate::drop::DropCounts;
     use crate::epochs::tests::epoch;
+    use crate::event::DownReason;
     use crate::handshake::v2::SessionId;
     use crate::ip::PacketKind;
     use crate::session::v2::path::Route;
     use crate::session::v2::reinjection::LEAST_REINJECTED;
     use crate::session::v2::{Identity, PathTerms, SessionSetup};
     use crate::time::Duration;
-    use crate::wire::v2::{Frame, Lane};
+    use crate::wire::v2::{CloseReason, Frame, Lane};
 
     const PATH: PathId = PathId::from_low_bits(0);
     const NOW: Instant = Instant::from_secs(1);
@@ -432,6 +434,28 @@ mod tests {
         bench.session.push_frame(PATH, &Frame::Ping);
         bench.session.push_frame(PATH, &Frame::PathChallenge { path: PATH, token: [0; 8] });
         assert_eq!((bench.poll(), bench.out.bytes().len()), (None, 0));
+    }
+
+    #[test]
+    fn a_session_whose_numbers_run_out_says_so_and_ends() {
+        let mut bench = Bench::new();
+        bench.session.install_epoch(epoch(NOW), NOW);
+        let path = bench.session.path_mut(PATH).unwrap();
+        path.state = PathState::Up;
+        path.numbers.advance_to(PacketNumber(PacketCounter::LIMIT - (1 << 32) - 1));
+        bench.with(|session, _, shared| session.handle_timeout(shared, NOW));
+        assert_eq!(bench.session.ended(), None);
+        let path = bench.session.path_mut(PATH).unwrap();
+        path.numbers.advance_to(PacketNumber(PacketCounter::LIMIT - (1 << 32)));
+        bench.with(|session, _, shared| session.handle_timeout(shared, NOW));
+        assert_eq!(bench.session.ended(), Some(DownReason::OutOfPacketNumbers));
+        let mut close = Vec::new();
+        Frame::Close(CloseReason::OutOfPacketNumbers).encode(&mut close);
+        let bodies: Vec<_> =
+            bench.session.outbox.iter().map(|packet| packet.body.clone()).collect();
+        assert_eq!(bodies, [close]);
+        let path = bench.session.path_mut(PATH).unwrap();
+        assert!(path.numbers.draw().is_some(), "there are numbers left for it");
     }
 
     #[test]

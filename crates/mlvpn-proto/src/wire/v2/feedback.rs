@@ -39,6 +39,8 @@ pub struct Feedback {
 impl Feedback {
     /// Most bytes of the frame, its type included.
     pub const MAX_LEN: usize = 34 + 4 * ReceivedRuns::MAX_GAPS;
+    /// Where in the frame, its type included, [`Self::largest_sent`] stands.
+    pub const LARGEST_SENT_AT: usize = 10;
 
     pub(super) fn write(&self, out: &mut Vec<u8>) {
         let silent = if self.is_silent { SILENT_BIT } else { 0 };

@@ -399,7 +399,7 @@ impl DataPlane {
         }
         self.names.clear();
         self.numbers.clear();
-        self.endpoint = Endpoint::new(dated(config, now), seed);
+        self.endpoint = self.endpoint.successor(dated(config, now), seed, now);
     }
 
     fn forward_events(&mut self) {
