@@ -15,7 +15,7 @@ use std::sync::LazyLock;
 use mlvpn_proto::crypto::v2::{Cipher, OpeningKey, PacketCounter, SealingKey};
 use mlvpn_proto::id::{PacketNumber, PathId, SessionIndex};
 use mlvpn_proto::time::Instant;
-use mlvpn_proto::wire::v2::{Frame, Frames, HEADER_LEN, SealedHeader, TAG_LEN};
+use mlvpn_proto::wire::v2::{Frame, Frames, HEADER_LEN, SealedHeader, TAG_LEN, TruncatedNumber};
 use serde::{Deserialize, Serialize};
 
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/v2-packets.json");
@@ -25,6 +25,8 @@ struct Vectors {
     about: String,
     packets: Vec<PacketVector>,
     frames: Vec<FrameVector>,
+    bodies: Vec<BodyVector>,
+    numbers: Vec<NumberVector>,
 }
 
 /// A packet; byte strings are in hexadecimal.
@@ -46,6 +48,24 @@ struct FrameVector {
     frame: String,
     fields: cases::Fields,
     encoded: String,
+}
+
+/// Which frames of a body are read, without those that are skipped, and whether reading goes on to its end.
+#[derive(Serialize, Deserialize, PartialEq, Debug)]
+struct BodyVector {
+    what: String,
+    body: String,
+    frames: Vec<String>,
+    whole: bool,
+}
+
+/// The number that 32 bits on the wire stand for.
+#[derive(Serialize, Deserialize, PartialEq, Debug)]
+struct NumberVector {
+    /// The largest number that was authenticated before; null when none was.
+    largest: Option<u64>,
+    low_bits: u32,
+    number: u64,
 }
 
 impl PacketVector {
@@ -128,10 +148,53 @@ fn frames() -> Vec<FrameVector> {
     cases::frames().into_iter().map(of_case).collect()
 }
 
+fn bodies() -> Vec<BodyVector> {
+    let of_case = |(what, body): (&str, String)| {
+        let bytes = unhex(&body);
+        let mut read = Frames::new(&bytes);
+        let names = read.by_ref().map(|frame| cases::describe(&frame).0.to_owned());
+        let names = names.filter(|name| name != "skippable").collect();
+        let whole = !read.is_stopped();
+        BodyVector { what: what.to_owned(), body, frames: names, whole }
+    };
+    cases::bodies().into_iter().map(of_case).collect()
+}
+
+fn numbers() -> Vec<NumberVector> {
+    const HALF: u64 = 1 << 31;
+    const WHOLE: u64 = 1 << 32;
+    [
+        (None, 0),
+        (None, u32::MAX),
+        (Some(0), 1),
+        (Some(0), u32::MAX),
+        (Some(9), 3),
+        (Some(HALF), 0),
+        (Some(HALF + 1), 0),
+        (Some(WHOLE - 1), 0),
+        (Some(WHOLE + 5), u32::MAX),
+        (Some(WHOLE + HALF - 2), 0),
+        (Some(WHOLE + HALF), 0),
+        (Some(PacketCounter::LIMIT - 2), u32::MAX),
+        (Some(PacketCounter::LIMIT - 2), 0),
+    ]
+    .map(|(largest, low_bits)| {
+        let number = TruncatedNumber(low_bits).after(largest.map(PacketNumber)).0;
+        NumberVector { largest, low_bits, number }
+    })
+    .into()
+}
+
 fn text() -> String {
-    let about =
-        "Test vectors of docs/protocol-v2.md, sections 3 and 4. Byte strings are hexadecimal.";
-    let vectors = Vectors { about: about.to_owned(), packets: packets(), frames: frames() };
+    let about = "Test vectors of docs/protocol-v2.md, sections 3 and 4. Byte strings are hexadecimal; what is \
+                 not there is null. Of FEEDBACK, received_runs are the lowest and highest numbers, their low 32 bits.";
+    let vectors = Vectors {
+        about: about.to_owned(),
+        packets: packets(),
+        frames: frames(),
+        bodies: bodies(),
+        numbers: numbers(),
+    };
     serde_json::to_string_pretty(&vectors).unwrap() + "\n"
 }
 
@@ -169,6 +232,12 @@ fn every_packet_of_the_file_opens() {
     let vectors = vectors();
     assert_eq!(vectors.packets.len(), 12);
     vectors.packets.iter().for_each(PacketVector::check_opening);
+}
+
+#[test]
+fn every_body_and_number_of_the_file_is_read_as_it_says() {
+    let vectors = vectors();
+    assert_eq!((vectors.bodies, vectors.numbers), (bodies(), numbers()));
 }
 
 #[test]

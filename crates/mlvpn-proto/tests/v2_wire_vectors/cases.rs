@@ -31,6 +31,22 @@ fn runs() -> ReceivedRuns {
     runs
 }
 
+/// As many gaps as a frame can tell of.
+fn most_runs() -> ReceivedRuns {
+    let mut runs = ReceivedRuns::new(2);
+    for gap in 1..=ReceivedRuns::MAX_GAPS as u64 {
+        runs.push(gap, 2 * gap);
+    }
+    runs
+}
+
+/// A run of that many or more, with which the list ends.
+fn endless_run() -> ReceivedRuns {
+    let mut runs = ReceivedRuns::new(3);
+    runs.push(2, 0x1_0000);
+    runs
+}
+
 fn feedback() -> Feedback {
     Feedback {
         path: path(3),
@@ -90,6 +106,8 @@ pub(crate) fn frames() -> Vec<Frame<'static>> {
             received: ReceivedRuns::new(1),
             ..feedback()
         }),
+        Frame::Feedback(Feedback { received: most_runs(), ..feedback() }),
+        Frame::Feedback(Feedback { received: endless_run(), ..feedback() }),
         Frame::PathChallenge { path: path(0), token },
         Frame::PathResponse { path: path(15), token },
         status(1, 1, PathStatus::Available),
@@ -114,10 +132,54 @@ pub(crate) fn frames() -> Vec<Frame<'static>> {
         Frame::Close(CloseReason::Other(0xFF)),
         Frame::Terms(Terms { sequence: 1, policy: None, paths: TermsList::default() }),
         Frame::Terms(Terms { sequence: 0x0102, policy: Some(Policy::Bond), paths: terms() }),
+        Frame::Terms(Terms { sequence: 2, policy: Some(Policy::LowestLatency), paths: terms() }),
+        Frame::Terms(Terms { sequence: 3, policy: Some(Policy::Redundant), paths: terms() }),
         Frame::Terms(Terms { sequence: 0xFFFF, policy: Some(Policy::Backup), paths: terms() }),
         Frame::Skippable(Skippable::new(0x40, &[]).unwrap()),
         Frame::Skippable(Skippable::new(0x7F, &[1, 2, 3]).unwrap()),
     ]
+}
+
+/// Bodies that hold what a receiver skips, ignores or does not read on behind, each between two PINGs.
+pub(crate) fn bodies() -> Vec<(&'static str, String)> {
+    let feedback = |first_run: u16, gaps: u8, listed: &[(u16, u16)]| {
+        let mut frame = [&[0x03, 0x03, 0, 0, 0, 9][..], &[0; 25]].concat();
+        frame.extend_from_slice(&first_run.to_be_bytes());
+        frame.push(gaps);
+        for (missing, received) in listed {
+            frame.extend_from_slice(&missing.to_be_bytes());
+            frame.extend_from_slice(&received.to_be_bytes());
+        }
+        super::hex(&frame)
+    };
+    let bare = |hex: &str| hex.to_owned();
+    let cases = [
+        ("a frame of a reserved type", bare("0d")),
+        ("a frame of a reserved type above the skippable ones", bare("80")),
+        ("an unknown skippable frame", bare("420003010203")),
+        ("a skippable frame that is longer than the body", bare("42ffff")),
+        ("a challenge of path 16", bare("0410a0a1a2a3a4a5a6a7")),
+        ("PATH_STATUS of path 16", bare("0610000101")),
+        ("an unknown status", bare("0601000103")),
+        ("MTU_ACK of path 16", bare("0810000105b0")),
+        ("ACK of path 16", bare("0b1000")),
+        ("ACK with fewer numbers than it says", bare("0b0002000000")),
+        ("an unknown reason to close", bare("0c63")),
+        ("FEEDBACK without gaps", feedback(1, 0, &[])),
+        ("FEEDBACK whose first run is empty", feedback(0, 0, &[])),
+        ("FEEDBACK with a gap that misses nothing", feedback(1, 1, &[(0, 1)])),
+        ("FEEDBACK with a run of none behind a gap", feedback(1, 1, &[(1, 0)])),
+        ("FEEDBACK with 21 gaps", feedback(1, 21, &[(1, 1); 21])),
+        ("FEEDBACK with a run that begins below number 0", feedback(100, 0, &[])),
+        ("FEEDBACK with a gap behind a count of 65,535", feedback(0xFFFF, 1, &[(1, 1)])),
+        ("SETTINGS with an unknown key", bare("0a0003630100")),
+        ("SETTINGS with an entry that ends beyond them", bare("0a0004630900ff")),
+        ("SETTINGS that take packets which every path carries", bare("0a000401020001")),
+        ("TERMS of two bytes", bare("41000200ff")),
+        ("TERMS with bytes that are no whole entry", bare("410005000100ffff")),
+        ("TERMS with a cost above 10,000 ms", bare("41000c00010003ffff000000000000")),
+    ];
+    cases.map(|(what, frame)| (what, format!("02{frame}02"))).into()
 }
 
 /// The name of `frame` in the specification, and its fields.

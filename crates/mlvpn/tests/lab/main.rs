@@ -40,6 +40,7 @@ mod kinds;
 mod mtu;
 mod network;
 mod policies;
+mod reference;
 mod restart;
 mod roaming;
 mod sandbox;
@@ -74,6 +75,7 @@ fn main() -> ExitCode {
         mtu::TESTS,
         network::TESTS,
         policies::TESTS,
+        reference::TESTS,
         restart::TESTS,
         roaming::TESTS,
         sandbox::TESTS,

@@ -203,7 +203,7 @@ fn the_screen_shows_what_goes_over_the_links_now() {
         let row = shown.lines().find(|line| line.starts_with("dsl1  up ")).unwrap_or_default();
         // The cells after the name and the state; megabits per second of a link that carries twenty.
         let cells: Vec<_> = row.split_whitespace().skip(2).map(str::parse::<f64>).collect();
-        matches!(cells.as_slice(), [Ok(now), Ok(seen), Ok(_), Ok(can), Ok(rtt), ..]
+        matches!(cells.as_slice(), [Ok(now), Ok(seen), Ok(_), Ok(_), Ok(can), Ok(_), Ok(rtt), ..]
             if (1.0..40.0).contains(now) && seen >= now && *can > 0.0 && *rtt >= 10.0)
     });
     assert!(!shown.contains('\u{1b}'), "this is no terminal");

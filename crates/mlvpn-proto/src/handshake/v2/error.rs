@@ -5,7 +5,7 @@ use crate::crypto::keypair::PublicKey;
 /// Why a message of a handshake is of no use. Holds nothing secret.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum HandshakeError {
-    /// The bytes are not such a message: wrong length `[H6]`, type or reserved byte.
+    /// The bytes are not such a message: wrong length `[H6]`, type, path or reserved byte `[H26]`.
     #[error("not a handshake message of version 2")]
     Malformed,
     /// The sender does not know the key of the one it speaks to `[H18]`.

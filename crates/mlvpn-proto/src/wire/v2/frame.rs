@@ -64,7 +64,7 @@ pub enum Frame<'a> {
         /// Which probe.
         probe: u16,
     },
-    /// Answers a [`Frame::MtuProbe`].
+    /// Answers a [`Frame::MtuProbe`] `[Z7]`.
     MtuAck {
         /// The path on which the probe came.
         path: PathId,
