@@ -41,6 +41,8 @@ pub struct FeedbackSample {
     pub min_rtt: Option<Duration>,
     /// Packets that are known to have arrived since the last feedback.
     pub acked_packets: u64,
+    /// How long ago the earliest of them was sent.
+    pub oldest: Option<Duration>,
     /// The longest of them, in bytes on the wire; 0 without any.
     pub longest_packet: u64,
     /// Packets that are known to be lost since the last feedback.
@@ -95,6 +97,9 @@ impl Measured {
         if let Some(transit) = sample.lowest_transit {
             let (bytes, arrived_at) = (sample.received_bytes, sample.received_at);
             let sent = sample.sent_at.map(|at| Sent { bytes, at, arrived_at });
+            if sample.oldest.is_some_and(|age| self.queue.is_beyond(transit, age)) {
+                self.queue = StandingQueue::default();
+            }
             self.queue.on_report(transit, sent, (packet_time, self.carried), now);
         }
         let known = [self.min_rtt, sample.rtt].into_iter().flatten().min();

@@ -259,6 +259,7 @@ impl Simulation {
             rtt,
             min_rtt: self.min_rtt,
             acked_packets: acked,
+            oldest: None,
             longest_packet: LEN,
             lost_packets: lost,
             is_limited: self.is_limited,

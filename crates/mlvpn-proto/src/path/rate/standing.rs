@@ -38,6 +38,9 @@ const MOST_WANDERED: f64 = 3.0;
 const CERTAIN_WANDERS: u32 = 7;
 /// They wander when that is at least the first of these, until it is less than the second.
 const WANDERS_MICROS: (f64, f64) = (400.0, 200.0);
+/// Delays are told in units of this.
+const SEND_TIME_UNIT: Duration = Duration::from_micros(64);
+
 /// The queue that stands in the network.
 ///
 /// All delays are in µs and relative: receive time less send time, on two clocks.
@@ -160,6 +163,12 @@ impl StandingQueue {
     /// Whether that is so much that only means over a longer time tell of a queue.
     pub(super) fn wanders(&self) -> bool {
         self.wanders
+    }
+
+    /// Whether `transit` tells of a longer queue than any packet of the report can have waited in, the first of which
+    /// was sent so long ago: one of the clocks was set.
+    pub(super) fn is_beyond(&self, transit: i64, oldest: Duration) -> bool {
+        self.lows.accepted().is_some_and(|base| micros(transit - base) > oldest + SEND_TIME_UNIT)
     }
 
     /// The queue that stands now is not ours, but for `own` of it: it did not get shorter when we
@@ -324,6 +333,15 @@ mod tests {
             feed(&mut queue, 0, [offset, offset + 9_000, offset + 9_000, offset + 9_000]);
             assert_eq!(queue.total(), Some(MS * 9));
         }
+    }
+
+    #[test]
+    fn a_queue_that_no_packet_can_have_waited_in_is_a_clock_that_was_set() {
+        let mut queue = StandingQueue::default();
+        feed(&mut queue, 0, [0]);
+        assert!(!queue.is_beyond(20_000, MS * 20), "all of that time may be queue");
+        assert!(queue.is_beyond(20_100, MS * 20));
+        assert!(!queue.is_beyond(-500_000, MS * 20), "there was a queue, and there is none");
     }
 
     #[test]

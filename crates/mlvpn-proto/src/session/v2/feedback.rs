@@ -164,6 +164,7 @@ impl Path {
             rtt: outcome.rtt,
             min_rtt: self.rtt.min(),
             acked_packets: outcome.acked.len() as u64,
+            oldest: outcome.acked.iter().map(|packet| now.saturating_since(packet.sent_at)).max(),
             longest_packet: outcome.acked.iter().map(|packet| packet.len).max().unwrap_or(0).into(),
             lost_packets,
             is_limited,
