@@ -105,6 +105,8 @@ pub struct Opened<'a> {
     pub body: &'a mut [u8],
     /// Whether it is the first under an epoch that is the current one from now on `[H12]`.
     pub begins_epoch: bool,
+    /// Whether it is of the current epoch: the peer has its keys.
+    pub is_current: bool,
     /// Whether bodies in clear are agreed on in its epoch `[S6]`.
     pub may_be_clear: bool,
 }
@@ -190,12 +192,14 @@ impl Epochs {
         if let Some(at) = self.pending.iter().position(|(epoch, _)| is_named(epoch)) {
             return self.begin(at, number, datagram, now);
         }
+        let is_current = self.current.as_ref().is_some_and(is_named);
         let former = self.former.iter_mut().map(|(epoch, _)| epoch);
         let epoch = self.current.iter_mut().chain(former).find(|epoch| is_named(epoch));
         let epoch = epoch.ok_or(OpenError::UnknownIndex)?;
         let body = epoch.opening.open(number, datagram)?;
         epoch.opened = epoch.opened.saturating_add(1);
-        Ok(Opened { body, begins_epoch: false, may_be_clear: epoch.is_cleartext })
+        let may_be_clear = epoch.is_cleartext;
+        Ok(Opened { body, begins_epoch: false, is_current, may_be_clear })
     }
 
     /// When [`Self::handle_timeout`] has something to forget.
@@ -222,7 +226,7 @@ impl Epochs {
         let (epoch, _) = self.pending.remove(at).ok_or(OpenError::UnknownIndex)?;
         let may_be_clear = epoch.is_cleartext;
         self.install(epoch, now);
-        Ok(Opened { body, begins_epoch: true, may_be_clear })
+        Ok(Opened { body, begins_epoch: true, is_current: true, may_be_clear })
     }
 }
 

@@ -76,7 +76,10 @@ impl Session {
         if opened.begins_epoch && self.promises.is_new() {
             self.promises.make(Promise::Settings, now);
         }
-        self.last_received = Some(now);
+        // What comes under a former epoch does not show that the peer has the keys that this end seals under.
+        if opened.is_current {
+            self.last_received = Some(now);
+        }
         let is_latest = self.note_arrival(origin, number, now);
         self.confirm_handshake(&header, now);
         if is_latest {
