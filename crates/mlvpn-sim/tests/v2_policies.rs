@@ -336,7 +336,8 @@ fn cost_moves_traffic_also_while_it_flows() {
 #[test]
 fn a_policy_changes_while_packets_flow_and_the_server_has_the_last_word() {
     for from in SIDES {
-        let mut world = Tunnel::v2(with_delays(&[15, 10])).start_up(1);
+        // A flow that has a queue moves for a gain of more than 5 ms each way.
+        let mut world = Tunnel::v2(with_delays(&[30, 10])).start_up(1);
         let flow = world.transfer(from, 1 << 40);
         world.run_for(secs(6));
         let [first, second] = rates(&mut world, from, secs(4));

@@ -20,11 +20,11 @@ const FEEDBACK_BURST: f64 = 1_500.0;
 /// So much of it is left to reports of losses: one of them. With more, so many losses would leave nothing to the
 /// others that paths would seem to be dead.
 const FEEDBACK_RESERVE: f64 = 200.0;
-/// What a path is taken to carry at least while nobody knows, in bytes per second. As soon as anything
+/// What a path is taken to carry at least while nothing tells otherwise, in bytes per second. As soon as anything
 /// but feedback loads it, it is known.
 const UNKNOWN_RATE: u64 = 600_000;
-/// For so long feedback may be saved up meanwhile: a transfer that begins needs more of it.
-const SAVED_WHILE_UNKNOWN: Duration = Duration::from_secs(5);
+/// So much feedback may be saved up meanwhile, in bytes, and is there at first: a transfer that begins needs more of it.
+const SAVED_WHILE_UNKNOWN: (f64, f64) = (60_000.0, 30_000.0);
 /// For so long it may be saved up once that is known.
 const SAVED: Duration = Duration::from_millis(50);
 
@@ -215,22 +215,20 @@ pub(super) struct FeedbackBudget {
     at: Instant,
 }
 
-impl Default for FeedbackBudget {
-    fn default() -> Self {
-        Self { credit: FEEDBACK_BURST, at: Instant::ZERO }
-    }
-}
-
 impl FeedbackBudget {
+    /// That of a path that is new.
+    pub(super) fn new(now: Instant) -> Self {
+        Self { credit: SAVED_WHILE_UNKNOWN.1, at: now }
+    }
+
     /// Whether anything so urgent may be sent.
     pub(super) fn is_left(&self, urgency: Urgency) -> bool {
         self.credit > urgency.reserve()
     }
 
     pub(super) fn refill(&mut self, allowed: Allowed, now: Instant) {
-        let per_sec = allowed.bytes_per_sec();
-        let earned = now.saturating_since(self.at).as_secs_f64() * per_sec;
-        let most = FEEDBACK_BURST.max(per_sec * allowed.saved.as_secs_f64());
+        let earned = now.saturating_since(self.at).as_secs_f64() * allowed.bytes_per_sec();
+        let most = allowed.saved().max(FEEDBACK_BURST);
         self.credit = (self.credit + earned).min(most);
         self.at = now;
     }
@@ -284,22 +282,32 @@ impl Urgency {
 pub(super) struct Allowed {
     /// What the path carries, in bytes per second.
     rate: u64,
-    /// For how long budget may be saved up.
-    saved: Duration,
+    /// Whether that was found out.
+    is_known: bool,
 }
 
 impl Allowed {
-    /// A share of what the path carries; while nobody knows that, of what has arrived there lately.
+    /// A share of what the path carries; while nobody knows that, of what has arrived there lately, or of what it
+    /// is taken to carry.
     pub(super) fn on(path: &Path) -> Self {
         if path.rate.is_tested() {
-            return Self { rate: path.rate.capacity(), saved: SAVED };
+            return Self { rate: path.rate.capacity(), is_known: true };
         }
         let shown = path.rate.delivered_lately().unwrap_or(0);
-        let rate = shown.max(UNKNOWN_RATE).min(path.rate.limit());
-        Self { rate, saved: SAVED_WHILE_UNKNOWN }
+        let most = path.dispersion.most().map_or(UNKNOWN_RATE, |most| most as u64);
+        let rate = shown.max(UNKNOWN_RATE.min(most)).min(path.rate.limit());
+        Self { rate, is_known: false }
     }
 
     fn bytes_per_sec(self) -> f64 {
         (self.rate as f64 * FEEDBACK_SHARE).max(FEEDBACK_FLOOR)
+    }
+
+    /// So many bytes may be saved up.
+    fn saved(self) -> f64 {
+        match self.is_known {
+            true => self.bytes_per_sec() * SAVED.as_secs_f64(),
+            false => SAVED_WHILE_UNKNOWN.0,
+        }
     }
 }

@@ -9,6 +9,7 @@ use super::migration::Migration;
 use crate::crypto::replay::ReplayWindow;
 use crate::crypto::v2::PacketCounter;
 use crate::id::{LinkIndex, PacketNumber, PathId};
+use crate::path::dispersion::Dispersion;
 use crate::path::flight::Flight;
 use crate::path::mtu::{self, MtuDiscovery};
 use crate::path::pacer::Pacer;
@@ -74,6 +75,7 @@ pub(crate) struct Path {
     pub(crate) receipt: Receipt,
     pub(crate) rtt: RttTracker,
     pub(crate) mtu: MtuDiscovery,
+    pub(crate) dispersion: Dispersion,
     pub(crate) pacer: Pacer,
     pub(crate) rate: RateController,
     pub(crate) demand: Demand,
@@ -176,6 +178,7 @@ impl Path {
             receipt: Receipt::default(),
             rtt: RttTracker::default(),
             mtu: MtuDiscovery::new(payload_limit(route.remote)),
+            dispersion: Dispersion::default(),
             pacer: Pacer::new(0, now),
             rate: RateController::new(None, None),
             demand: Demand::new(now),
@@ -197,7 +200,7 @@ impl Path {
                 data_sent: None,
                 repair: None,
             },
-            budget: FeedbackBudget::default(),
+            budget: FeedbackBudget::new(now),
             loss: LossShare::default(),
             received_loss: ReceivedLoss::default(),
             counters: Counters::default(),
@@ -222,6 +225,7 @@ impl Path {
         self.flight.abandon();
         self.rtt = RttTracker::default();
         self.mtu.restart(payload_limit(self.route.remote));
+        self.dispersion = Dispersion::default();
         self.rate.restart(now);
         self.loss = LossShare::default();
         self.health = Health::default();

@@ -269,8 +269,10 @@ impl Session {
                     self.push_frame(way, &frame);
                 }
             }
-            Frame::MtuAck { path, probe, .. } => {
+            Frame::MtuAck { path, probe, size } => {
                 if let Some(path) = self.path_mut(path) {
+                    let len = path.wire_len(size.into());
+                    path.dispersion.on_arrival(len, origin.arrived_at);
                     path.mtu.on_probe_acked(probe, now);
                 }
             }

@@ -1,0 +1,71 @@
+//! What a path carries at the most, by how far it pulls apart packets that were sent together.
+
+use crate::time::{Duration, Instant};
+
+/// Gaps that are needed: one alone may be chance.
+const LEAST_GAPS: u32 = 3;
+/// Packets whose arrivals are further apart were not sent together.
+const LONGEST_GAP: Duration = Duration::from_millis(100);
+
+/// The dispersion of packet trains (Dovrolis, Ramanathan and Moore, "What do packet dispersion techniques
+/// measure?", INFOCOM 2001): at a bottleneck, packets that were sent at once leave one packet's time apart.
+///
+/// Jitter and other traffic widen gaps and narrow others. The narrowest tells: it is too narrow rather than too wide,
+/// so that what it says the path carries is too much rather than too little.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Dispersion {
+    last: Option<Instant>,
+    gaps: u32,
+    /// Bytes per second by the narrowest gap.
+    rate: f64,
+}
+
+impl Dispersion {
+    /// The next of the packets that were sent together, `len` bytes on the link, is known to have come at `at`, give
+    /// or take what is the same for all.
+    pub fn on_arrival(&mut self, len: usize, at: Instant) {
+        let gap = self.last.map(|last| at.saturating_since(last));
+        self.last = Some(at);
+        if let Some(gap) = gap.filter(|gap| *gap < LONGEST_GAP) {
+            self.gaps += 1;
+            self.rate = self.rate.max(len as f64 / gap.as_secs_f64());
+        }
+    }
+
+    /// Bytes per second that the path carries at the most, once enough packets have shown it.
+    #[must_use]
+    pub fn most(&self) -> Option<f64> {
+        (self.gaps >= LEAST_GAPS).then_some(self.rate)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn most(arrivals_ms: &[u64]) -> Option<f64> {
+        let mut dispersion = Dispersion::default();
+        for at in arrivals_ms {
+            dispersion.on_arrival(1_500, Instant::from_millis(*at));
+        }
+        dispersion.most()
+    }
+
+    #[test]
+    fn a_train_is_pulled_apart_by_what_a_packet_takes() {
+        assert_eq!(most(&[5, 17, 29, 41]), Some(125_000.0));
+        assert_eq!(most(&[5, 17, 29]), None, "two gaps may be chance");
+    }
+
+    #[test]
+    fn the_narrowest_gap_tells_and_none_at_all_tells_nothing() {
+        assert_eq!(most(&[5, 17, 18, 41]), Some(1_500_000.0));
+        assert_eq!(most(&[5, 5, 17, 29]), Some(f64::INFINITY));
+    }
+
+    #[test]
+    fn rounds_that_are_further_apart_are_not_one_train() {
+        assert_eq!(most(&[5, 1_005, 2_005, 3_005]), None);
+        assert_eq!(most(&[5, 17, 1_005, 1_017, 1_029]), Some(125_000.0));
+    }
+}
