@@ -202,6 +202,17 @@ impl End {
         end
     }
 
+    /// Starts the program with a file as it is written, but for the path of its socket in place of `SOCKET`. Such a file
+    /// gives the interface its addresses itself.
+    pub(crate) fn start_as_written(host: &Host, file: &str) -> Self {
+        let place = Place::new();
+        let socket = place.path("socket").display().to_string();
+        place.write("mlvpn.conf", &file.replace("SOCKET", &socket), 0o600);
+        let daemon = start_daemon(host, &place);
+        let (conf, addresses) = (Conf::default(), Vec::new());
+        Self { host: host.clone(), daemon, conf, place, addresses }
+    }
+
     /// Changes what names mean to a program that was started with some.
     pub(crate) fn rename(&self, names: &str) {
         // Not another file: what is mounted is the file, not its name.

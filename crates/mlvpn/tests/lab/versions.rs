@@ -15,6 +15,7 @@ use crate::wait::wait_for;
 
 tests![
     two_lines_with_a_password_speak_version_2_and_the_status_says_so,
+    files_as_they_are_written_for_mlvpn_2_speak_version_2,
     two_lines_with_version_1_at_the_client_speak_it,
     two_lines_with_version_1_at_the_server_speak_it,
     ends_with_key_pairs_speak_version_2_and_know_each_other_by_name,
@@ -73,6 +74,84 @@ fn two_lines_with_a_password_speak_version_2_and_the_status_says_so() {
         "mlvpn_peer_info{peer=\"\",public_key=\"\",software=\"mlvpn ",
     ] {
         assert!(page.contains(line), "{line} in {page}");
+    }
+}
+
+/// Files as people have them for mlvpn 2.x, whose author never heard of version 2.
+const OLD_SERVER: &str = r#"
+# The server: both lines end here.
+[general]
+    tuntap = "tun"
+    interface_name = "tun0"
+    mode = "server"
+    mtu = 1400
+    timeout = 30
+    reorder_buffer_size = 128
+    loss_tolerence = 50
+    cleartext_data = 0
+    password = "apoziecxjvpoxkvpzeoirjdskpoezroizepzdlpojfoiezjrzanzaoinzoi"
+    ip4 = "10.44.43.2/30"
+    ip4_gateway = "10.44.43.1"
+    control_unix_path = "SOCKET"
+
+[dsl1]
+    bindport = 5080
+    bandwidth_upload = 1400000
+
+[dsl2]
+    bindport = 5081
+    bandwidth_upload = 1400000
+"#;
+
+const OLD_CLIENT: &str = r#"
+[general]
+    tuntap = "tun"
+    interface_name = "tun0"
+    mode = "client"
+    mtu = 1400
+    timeout = 30
+    reorder_buffer_size = 128
+    loss_tolerence = 50
+    cleartext_data = 0
+    password = "apoziecxjvpoxkvpzeoirjdskpoezroizepzdlpojfoiezjrzanzaoinzoi"
+    ip4 = "10.44.43.1/30"
+    ip4_gateway = "10.44.43.2"
+    control_unix_path = "SOCKET"
+
+[dsl1]
+    bindhost = "CLIENT1"
+    remotehost = "SERVER"
+    remoteport = 5080
+    bandwidth_upload = 100000
+
+[dsl2]
+    bindhost = "CLIENT2"
+    remotehost = "SERVER"
+    remoteport = 5081
+    bandwidth_upload = 100000
+"#;
+
+fn files_as_they_are_written_for_mlvpn_2_speak_version_2() {
+    let line = "down=11.2,up=0.8,delay=10,queue=400";
+    let lab = lab(&[("dsl1", line), ("dsl2", line)]);
+    let client = OLD_CLIENT
+        .replace("CLIENT1", &lab.link("dsl1").client_v4().to_string())
+        .replace("CLIENT2", &lab.link("dsl2").client_v4().to_string())
+        .replace("SERVER", &lab.server_v4().to_string());
+    let server = End::start_as_written(lab.server(), OLD_SERVER);
+    let client = End::start_as_written(lab.client(), &client);
+    let tunnel = Tunnel { client, server };
+    for link in ["dsl1", "dsl2"] {
+        tunnel.client.wait_for_link(link, "connected");
+    }
+    tunnel.wait_for_echo(SERVER_V4);
+    tunnel.move_bytes(2_000_000);
+    for end in [&tunnel.client, &tunnel.server] {
+        wait_for("version 2", || version(end) == 2);
+        for link in ["dsl1", "dsl2"] {
+            assert_eq!(end.link(link)["path"]["state"], "up");
+            assert!(end.link(link)["recvbytes"].as_u64() > Some(10_000), "both lines are used");
+        }
     }
 }
 
