@@ -51,6 +51,8 @@ const SPARE_PACKETS: f64 = 3.0;
 const LEAST_PACKETS: f64 = 6.0;
 /// Bounds of the estimate: 64 kbit/s to 100 Gbit/s.
 const RATES: (f64, f64) = (8_000.0, 12.5e9);
+/// Feedback comes no sooner, in seconds: in a shorter round trip the rate does not double.
+const LEAST_DOUBLING: f64 = 0.005;
 /// The queue that is kept, at least.
 const LEAST_TARGET: Duration = Duration::from_micros(2_500);
 /// Most for jitter and wander, and most of a packet's time, that the target follows: with a collapsed
@@ -284,8 +286,11 @@ impl RateController {
         let rtt = self.measured.unloaded_rtt().as_secs_f64();
         let told = rtt + self.measured.feedback_interval().as_secs_f64();
         let time = match self.state {
-            // What is sent in that time at a rate that doubles every round trip.
-            _ if self.startup.is_some() => (1.0 - exp2(-told / rtt)) / LN_2 * rtt,
+            // What is sent in that time at a rate that doubles every round trip, but no sooner than is told.
+            _ if self.startup.is_some() => {
+                let doubling = rtt.max(LEAST_DOUBLING);
+                (1.0 - exp2(-told / doubling)) / LN_2 * doubling
+            }
             State::Drain => told + self.target().as_secs_f64(),
             _ => told + self.threshold().as_secs_f64(),
         };
