@@ -76,6 +76,8 @@ pub struct Endpoint {
     drops: DropCounts,
     from_tun_count: Traffic,
     to_tun_count: Traffic,
+    /// It has spoken version 2 with whoever has these credentials `[V3]`.
+    peer_speaks_v2: bool,
     is_closed: bool,
 }
 
@@ -118,6 +120,7 @@ impl Endpoint {
             drops: DropCounts::default(),
             from_tun_count: Traffic::default(),
             to_tun_count: Traffic::default(),
+            peer_speaks_v2: false,
             is_closed: false,
             rng,
             config,
@@ -462,6 +465,7 @@ impl Endpoint {
 
     /// The peer has spoken version 2: it is not believed to speak version 1 any more `[V3]`.
     fn leave_v1(&mut self, now: Instant) {
+        self.peer_speaks_v2 = true;
         if let Some(v1) = &mut self.v1
             && self.config.versions == Versions::Auto
         {

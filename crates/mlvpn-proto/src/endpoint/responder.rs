@@ -63,10 +63,9 @@ impl Responder {
         }
     }
 
-    /// Remembers what another one did of the peers that are still configured.
-    pub(super) fn inherit(&mut self, former: &Self, credentials: &Credentials) {
+    /// Remembers what another one did of the peers.
+    pub(super) fn inherit(&mut self, former: &Self) {
         self.latest = former.latest.clone();
-        self.latest.retain(|peer| credentials.peer(peer).is_some());
     }
 
     /// Keeps a session until its first packet comes; where there are too many, the oldest makes room.

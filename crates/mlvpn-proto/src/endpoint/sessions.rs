@@ -40,7 +40,8 @@ impl Sessions {
     /// None, after others whose indices are not to be given out again for a while.
     pub(super) fn after(former: &Self, now: Instant) -> Self {
         let until = now + RETIRED_FOR;
-        let mut retired: Vec<_> = former.indices.keys().map(|index| (*index, until)).collect();
+        let mut retired: Vec<_> =
+            former.indices.clone().into_keys().map(|index| (index, until)).collect();
         retired.sort_unstable();
         Self { retired: former.retired.iter().copied().chain(retired).collect(), ..Self::default() }
     }

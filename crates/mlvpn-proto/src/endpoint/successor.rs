@@ -12,18 +12,16 @@ impl Endpoint {
     #[must_use]
     pub fn successor(&self, config: EndpointConfig, seed: [u8; 32], now: Instant) -> Self {
         let mut next = Self::new(config, seed);
-        if let (Some(responder), Some(former), Some(credentials)) =
-            (&mut next.responder, &self.responder, &next.config.credentials)
-        {
-            responder.inherit(former, credentials);
+        if let (Some(responder), Some(former)) = (&mut next.responder, &self.responder) {
+            responder.inherit(former);
         }
         next.sessions = Sessions::after(&self.sessions, now);
         let is_same_peer = match (&self.config.credentials, &next.config.credentials) {
             (Some(former), Some(present)) => former.name_same_peers(present),
             _ => false,
         };
-        let has_left_v1 = self.v1.is_none() && self.config.versions == Versions::Auto;
-        if has_left_v1 && is_same_peer && next.config.versions == Versions::Auto {
+        if self.peer_speaks_v2 && is_same_peer && next.config.versions != Versions::V1 {
+            next.peer_speaks_v2 = true;
             next.v1 = None;
         }
         next
@@ -140,7 +138,7 @@ mod tests {
         let others = server.successor(config(Role::Server, keys(2, 9)), [3; 32], NOW);
         let again = others.successor(config(Role::Server, of(Role::Server)), [4; 32], NOW);
         let mut again = open(again, None);
-        assert_eq!(exchange(&mut again, 2, &recorded).len(), 1, "it was no peer in between");
+        assert_eq!(exchange(&mut again, 2, &recorded), Vec::<Vec<u8>>::new());
     }
 
     #[test]
@@ -154,8 +152,11 @@ mod tests {
         assert!(after.v1.is_none());
         let another = server.successor(config(Role::Server, password(2)), [3; 32], NOW);
         assert!(another.v1.is_some(), "this is another peer");
-        let mut v1_only = config(Role::Server, password(1));
-        v1_only.versions = Versions::V1;
-        assert!(server.successor(v1_only, [3; 32], NOW).v1.is_some());
+        let only = |versions| EndpointConfig { versions, ..config(Role::Server, password(1)) };
+        let v2_only = server.successor(only(Versions::V2), [3; 32], NOW);
+        assert!(v2_only.successor(only(Versions::Auto), [4; 32], NOW).v1.is_none());
+        let v1_only = server.successor(only(Versions::V1), [3; 32], NOW);
+        assert!(v1_only.v1.is_some());
+        assert!(v1_only.successor(only(Versions::Auto), [4; 32], NOW).v1.is_some());
     }
 }

@@ -1,33 +1,32 @@
 //! What a path carries at the most, by how far it pulls apart packets that were sent together.
 
-use crate::time::{Duration, Instant};
+use crate::time::Instant;
 
 /// Gaps that are needed: one alone may be chance.
 const LEAST_GAPS: u32 = 3;
-/// Packets whose arrivals are further apart were not sent together.
-const LONGEST_GAP: Duration = Duration::from_millis(100);
 
 /// The dispersion of packet trains (Dovrolis, Ramanathan and Moore, "What do packet dispersion techniques
 /// measure?", INFOCOM 2001): at a bottleneck, packets that were sent at once leave one packet's time apart.
 ///
 /// Jitter and other traffic widen gaps and narrow others. The narrowest tells: it is too narrow rather than too wide,
-/// so that what it says the path carries is too much rather than too little.
+/// so that what it says the path carries is too much rather than too little, unless the way back is the narrower one.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Dispersion {
-    last: Option<Instant>,
+    /// When the latest of them was sent, and when it came.
+    last: Option<(Instant, Instant)>,
     gaps: u32,
     /// Bytes per second by the narrowest gap.
     rate: f64,
 }
 
 impl Dispersion {
-    /// The next of the packets that were sent together, `len` bytes on the link, is known to have come at `at`, give
-    /// or take what is the same for all.
-    pub fn on_arrival(&mut self, len: usize, at: Instant) {
-        let gap = self.last.map(|last| at.saturating_since(last));
-        self.last = Some(at);
-        if let Some(gap) = gap.filter(|gap| *gap < LONGEST_GAP) {
-            self.gaps += 1;
+    /// A packet that was sent at `sent` with others, `len` bytes on the link, is known to have come at `at`, give or take
+    /// what is the same for all.
+    pub fn on_arrival(&mut self, len: usize, sent: Instant, at: Instant) {
+        let last = self.last.filter(|(sent_last, _)| *sent_last == sent);
+        self.last = Some((sent, at));
+        if let Some(gap) = last.map(|(_, last)| at.saturating_since(last)) {
+            self.gaps = self.gaps.saturating_add(1);
             self.rate = self.rate.max(len as f64 / gap.as_secs_f64());
         }
     }
@@ -43,12 +42,19 @@ impl Dispersion {
 mod tests {
     use super::*;
 
-    fn most(arrivals_ms: &[u64]) -> Option<f64> {
+    /// After trains that arrive so.
+    fn most_of(trains: &[&[u64]]) -> Option<f64> {
         let mut dispersion = Dispersion::default();
-        for at in arrivals_ms {
-            dispersion.on_arrival(1_500, Instant::from_millis(*at));
+        for (sent, arrivals_ms) in (0..).map(Instant::from_millis).zip(trains) {
+            for at in *arrivals_ms {
+                dispersion.on_arrival(1_500, sent, Instant::from_millis(*at));
+            }
         }
         dispersion.most()
+    }
+
+    fn most(arrivals_ms: &[u64]) -> Option<f64> {
+        most_of(&[arrivals_ms])
     }
 
     #[test]
@@ -64,8 +70,8 @@ mod tests {
     }
 
     #[test]
-    fn rounds_that_are_further_apart_are_not_one_train() {
-        assert_eq!(most(&[5, 1_005, 2_005, 3_005]), None);
-        assert_eq!(most(&[5, 17, 1_005, 1_017, 1_029]), Some(125_000.0));
+    fn packets_that_were_not_sent_together_are_not_one_train() {
+        assert_eq!(most_of(&[&[5], &[17], &[29], &[41], &[53]]), None);
+        assert_eq!(most_of(&[&[5, 17], &[20, 32, 44]]), Some(125_000.0));
     }
 }

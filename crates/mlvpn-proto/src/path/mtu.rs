@@ -125,15 +125,17 @@ impl MtuDiscovery {
         })
     }
 
-    /// The peer acknowledged a probe. It counts however late that is.
-    pub fn on_probe_acked(&mut self, id: u16, now: Instant) {
-        let Some(at) = self.probes.iter().position(|probe| probe.id == id) else { return };
-        let Some(Probe { size, round, sent, .. }) = self.probes.remove(at) else { return };
+    /// The peer acknowledged a probe. It counts however late that is. Returns the size of the probe, and when it was
+    /// sent; none of one that is not known.
+    pub fn on_probe_acked(&mut self, id: u16, now: Instant) -> Option<(u16, Instant)> {
+        let at = self.probes.iter().position(|probe| probe.id == id)?;
+        let Probe { size, round, sent, .. } = self.probes.remove(at)?;
         match &mut self.state {
             State::Searching(search) => search.on_answer(size, round, sent, now),
             State::Complete { .. } => self.confirmed = self.confirmed.max(size),
         }
         self.note_growth();
+        Some((size, sent))
     }
 
     /// A packet of `len` bytes of UDP payload, sent at `sent`, was lost. Returns how many losses are to be

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Checks the test vectors of protocol version 2 with an implementation that was written from docs/protocol-v2.md alone.
+"""Checks the test vectors of protocol version 2 with an implementation that follows docs/protocol-v2.md and shares no code with the others.
 
     check_vectors.py [DIRECTORY OF v2-handshake.json AND v2-packets.json]
 

@@ -20,6 +20,7 @@ SESSION, CIPHERS, CIPHER, FLAGS, TIME, RESUMED, HEADER = range(1, 8)
 LENGTHS = {SESSION: 8, CIPHER: 1, FLAGS: 1, TIME: 8, RESUMED: 1, HEADER: 12}
 IN_INITIATION = (SESSION, CIPHERS, FLAGS, TIME)
 IN_RESPONSE = (SESSION, CIPHER, FLAGS, RESUMED, HEADER)
+MAX_PATH = 15
 
 
 @dataclass
@@ -148,9 +149,9 @@ class Initiator:
         if not mac1_is_right(message, self.credentials.own_credential):
             raise noise.HandshakeError("mac1")
         header = message[:12]
-        kind, credentials, path, _, index, own_index = struct.unpack(">BBBBII", header)
-        if (kind, credentials, path, own_index) != (
-                RESPONSE, self.credentials.kind, self.offer.path, self.offer.index):
+        kind, credentials, path, reserved, index, own_index = struct.unpack(">BBBBII", header)
+        if (kind, credentials, path, reserved, own_index) != (
+                RESPONSE, self.credentials.kind, self.offer.path, 0, self.offer.index):
             raise noise.HandshakeError("header")
         entries = decode_entries(self.noise.read(2, message[12:-MACS_LENGTH]), IN_RESPONSE)
         self.check_answer(entries, header)
@@ -168,7 +169,7 @@ class Initiator:
 
     def read_cookie_reply(self, message):
         """The cookie, or None."""
-        if len(message) != 64 or message[0] != COOKIE_REPLY or message[4:8] != self.message[4:8]:
+        if len(message) != 64 or message[:4] != bytes([COOKIE_REPLY, 0, 0, 0]) or message[4:8] != self.message[4:8]:
             return None
         mac1 = self.message[-MACS_LENGTH:-keys.MAC_LENGTH]
         return keys.open_cookie(self.credentials.remote_credential, message[8:32], message[32:], mac1)
@@ -180,6 +181,8 @@ class Responder:
     def __init__(self, credentials, ephemeral, message):
         if len(message) != INITIATION_LENGTH or message[0] != INITIATION or message[1] != credentials.kind:
             raise noise.HandshakeError("header")
+        if message[2] > MAX_PATH or message[3] != 0:
+            raise noise.HandshakeError("path or reserved byte ([H26])")
         if not mac1_is_right(message, credentials.own_credential):
             raise noise.HandshakeError("mac1")
         self.credentials = credentials

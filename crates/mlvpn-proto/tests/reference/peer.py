@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""A minimal initiator of protocol version 2, written from docs/protocol-v2.md alone, that pings through a real responder.
+"""A minimal initiator of protocol version 2, after docs/protocol-v2.md, that pings through a real responder.
 
     peer.py --server 127.0.0.1:5080 --password-file F --from 10.42.42.2 --to 10.42.42.1 --count 20
 
@@ -130,19 +130,24 @@ class Client:
         session.send_packet(icmp.echo_request(
             self.options.source, self.options.to, self.identifier, sequence, self.options.size))
 
+    def may_ask(self, session, sequence):
+        """Half way the socket may have to change first, once all is answered that was asked through the former one."""
+        if not self.options.move or sequence != self.options.count // 2:
+            return True
+        if len(self.answered) == sequence:
+            self.move(session)
+        return False
+
     def run(self, session):
         next_echo, sequence = time.monotonic() + self.options.interval, 0
         end = next_echo + self.options.count * self.options.interval + self.options.patience
         while time.monotonic() < end and len(self.answered) < self.options.count and session.closed is None:
             wait = session.timers()
             if sequence < self.options.count and session.is_up():
-                if time.monotonic() >= next_echo:
-                    if self.options.move and sequence == self.options.count // 2:
-                        self.move(session)
-                        continue
+                if time.monotonic() >= next_echo and self.may_ask(session, sequence):
                     self.ask(session, sequence)
                     sequence, next_echo = sequence + 1, next_echo + self.options.interval
-                wait = min(wait, max(0.0, next_echo - time.monotonic()))
+                wait = min(wait, max(0.01, next_echo - time.monotonic()))
             for datagram in self.datagrams(min(wait, max(0.0, end - time.monotonic()))):
                 if datagram[1:5] == self.own_index:
                     session.receive(datagram)

@@ -203,7 +203,7 @@ const PER_LINK: &[Metric<LinkStatus>] = &[
         "One-way delay from the peer above that of the fastest link.",
         |l| l.quality.relative_delay_ms.map(|ms| ms / 1e3).into(),
     ),
-    gauge("mlvpn_link_loss_ratio", "Loss among the latest packets, 0 to 1.", |l| {
+    gauge("mlvpn_link_loss_ratio", "Loss among the latest packets from the peer, 0 to 1.", |l| {
         Real(l.quality.loss_ratio)
     }),
     gauge("mlvpn_link_fallback_only", "1 when the link is a fallback.", |l| {

@@ -1,5 +1,5 @@
-//! The server with a client that is another implementation of version 2: the one in Python, which was written from
-//! the specification alone.
+//! The server with a client that is another implementation of version 2: the one in Python, which shares no code with
+//! this one.
 
 use mlvpn_io::netlink::Prefix;
 use mlvpn_lab::Lab;

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::crypto::keypair::PublicKey;
 
-/// The latest time that each peer's initiations named `[H11]`. It holds one number per configured
-/// peer that was heard of, and must live as long as the process: who forgets it accepts replays.
+/// The latest time that each peer's initiations named `[H11]`. It holds one number per peer
+/// that was ever configured and heard of, and must live as long as the process: who forgets it accepts replays.
 #[derive(Clone, Debug, Default)]
 pub struct LatestTimes {
     /// Microseconds since 1970 on the peer's clock.
@@ -29,11 +29,6 @@ impl LatestTimes {
         }
         is_later
     }
-
-    /// Forgets peers that are not configured any more.
-    pub fn retain(&mut self, is_configured: impl Fn(&PublicKey) -> bool) {
-        self.times.retain(|peer, _| is_configured(peer));
-    }
 }
 
 #[cfg(test)]
@@ -49,8 +44,6 @@ mod tests {
         assert!(!latest.advance(a, 9));
         assert!(latest.advance(b, 9));
         assert!(latest.advance(a, 11));
-        latest.retain(|peer| *peer == b);
-        assert!(latest.advance(a, 1), "forgotten");
         assert!(!latest.advance(b, 9));
     }
 }

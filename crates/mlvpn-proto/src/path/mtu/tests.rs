@@ -44,7 +44,9 @@ impl Network {
         self.now += Duration::from_millis(1);
         let now = self.now;
         let due = self.answers.extract_if(.., |(at, _)| *at <= now).collect::<Vec<_>>();
-        due.into_iter().for_each(|(_, id)| discovery.on_probe_acked(id, now));
+        for (_, id) in due {
+            discovery.on_probe_acked(id, now);
+        }
         self.transmit(discovery);
     }
 

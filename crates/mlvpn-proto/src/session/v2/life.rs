@@ -221,12 +221,15 @@ impl Session {
     pub(super) fn deserted_at(&self) -> Option<Instant> {
         let heard = self.last_received?;
         let used = || self.paths().filter(|path| path.is_usable());
+        // What answers to new keys takes a round trip.
+        let rtt = self.paths().filter_map(|path| path.rtt.estimator.smoothed()).min();
+        let patience = DESERTION.max(rtt.unwrap_or_default() * 2);
         if used().next().is_some() {
             let spoken = used().filter_map(|path| path.flight.oldest()).min()?;
-            return Some(heard.max(spoken) + DESERTION);
+            return Some(heard.max(spoken) + patience);
         }
         let is_tried = |path: &Path| matches!(path.state, PathState::Down | PathState::Joining);
-        self.paths().any(is_tried).then_some(heard + DESERTION)
+        self.paths().any(is_tried).then_some(heard + patience)
     }
 
     /// Looks after the life of every path.

@@ -269,11 +269,12 @@ impl Session {
                     self.push_frame(way, &frame);
                 }
             }
-            Frame::MtuAck { path, probe, size } => {
-                if let Some(path) = self.path_mut(path) {
+            Frame::MtuAck { path, probe, .. } => {
+                if let Some(path) = self.path_mut(path)
+                    && let Some((size, sent)) = path.mtu.on_probe_acked(probe, now)
+                {
                     let len = path.wire_len(size.into());
-                    path.dispersion.on_arrival(len, origin.arrived_at);
-                    path.mtu.on_probe_acked(probe, now);
+                    path.dispersion.on_arrival(len, sent, origin.arrived_at);
                 }
             }
             Frame::Skip { lane, first, count } => {

@@ -196,7 +196,9 @@ impl StatusBoard {
                 srtt: numbers.srtt,
                 rttvar: numbers.rttvar,
                 relative_delay_ms: numbers.delay_behind_fastest_ms,
-                loss_ratio: f64::from(numbers.loss_percent) / 100.0,
+                loss_ratio: numbers
+                    .path
+                    .map_or(f64::from(numbers.loss_percent) / 100.0, |path| path.received_loss),
                 usable: numbers.is_used,
                 lossy: numbers.quality == Quality::Lossy,
                 slow: numbers.quality == Quality::Slow,
