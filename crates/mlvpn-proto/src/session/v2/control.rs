@@ -388,7 +388,7 @@ impl Packet {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::v2::{Lane, LaneSeq};
+    use crate::wire::v2::{Frames, Lane, LaneSeq, ReceivedRuns};
 
     #[test]
     fn only_the_packet_that_holds_a_skip_asks_for_feedback() {
@@ -401,5 +401,39 @@ mod tests {
         packet.add(&Frame::Skip { lane, first, count: 1 });
         let eliciting: Vec<_> = packet.bodies.iter().map(|body| body.is_eliciting).collect();
         assert_eq!(eliciting, [false, true]);
+    }
+
+    #[test]
+    fn feedback_that_waited_names_the_largest_numbers_as_they_are_now() {
+        let paths = [1, 4].map(PathId::from_low_bits);
+        let mut packet = Packet::default();
+        for path in paths {
+            packet.add(&Frame::Ping);
+            packet.add(&Frame::Feedback(Feedback {
+                path,
+                is_silent: false,
+                largest: TruncatedNumber(9),
+                received_at: 0,
+                largest_sent: TruncatedNumber(0),
+                packets: 1,
+                bytes: 1,
+                lowest_transit: None,
+                congestion_marks: 0,
+                held: Held::LONGER,
+                received: ReceivedRuns::new(1),
+            }));
+        }
+        let Body { bytes, largest_sent, .. } = packet.bodies.pop().unwrap();
+        let mut control = Control { largest_sent, ..Control::new(paths[0], bytes) };
+        control.name_largest_sent(|path| {
+            (path == paths[1]).then_some(PacketNumber((7 << 32) + u64::from(path.number())))
+        });
+        let told: Vec<_> = Frames::new(&control.body)
+            .filter_map(|frame| match frame {
+                Frame::Feedback(feedback) => Some((feedback.path, feedback.largest_sent.0)),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(told, [(paths[0], 0), (paths[1], 4)]);
     }
 }
