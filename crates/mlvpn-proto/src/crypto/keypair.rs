@@ -75,14 +75,6 @@ impl PrivateKey {
         let shared = Zeroizing::new(MontgomeryPoint(peer.0).mul_clamped(*self.secret).to_bytes());
         (!bool::from(shared.ct_eq(&[0; KEY_LEN]))).then_some(shared)
     }
-
-    pub(crate) fn public_key_ref(&self) -> &PublicKey {
-        &self.public
-    }
-
-    pub(crate) fn as_bytes(&self) -> &[u8; KEY_LEN] {
-        &self.secret
-    }
 }
 
 impl fmt::Debug for PrivateKey {
@@ -228,7 +220,7 @@ mod tests {
         assert_eq!(*key.to_base64(), "dwdtCnMYpX08FsFyUbJmRd9ML4frwJkqsXf7pR25LCo=");
         let again = PrivateKey::from_base64(&key.to_base64()).unwrap();
         assert_eq!(again.public_key(), key.public_key());
-        assert_eq!(again.as_bytes(), key.as_bytes());
+        assert_eq!(again.to_base64(), key.to_base64());
 
         let public = key.public_key().to_string();
         assert_eq!(public, "hSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo=");

@@ -12,9 +12,7 @@
 //! Nothing here knows which epochs are pending, which indices are free or when to repeat: that is
 //! the session's. What is here has no clock and no randomness of its own.
 //!
-//! Secrets are erased when they are dropped, with one exception: the Noise library does not erase
-//! its chaining key, nor its copy of a pre-shared key, of which the memory allocator may so keep
-//! remains until it reuses the memory.
+//! Secrets are erased when they are dropped `[H15]`.
 
 pub mod cookie;
 pub mod credentials;
@@ -25,7 +23,6 @@ mod mac;
 pub mod message;
 mod noise;
 mod payload;
-mod primitives;
 pub mod responder;
 
 use core::fmt;

@@ -73,11 +73,11 @@ impl ExpectResponse {
         offer.proposal().write(&mut payload);
         payload.resize(payload_len, 0);
 
-        let mut datagram = vec![0; INITIATION_LEN];
-        datagram[..INITIATION_HEADER_LEN].copy_from_slice(&header);
-        let room = &mut datagram[INITIATION_HEADER_LEN..INITIATION_LEN - MACS_LEN];
-        let written = noise.write(&payload, room)?;
-        assert_eq!(written, noise_len, "the payload is padded to fill the initiation");
+        let mut datagram = Vec::with_capacity(INITIATION_LEN);
+        datagram.extend_from_slice(&header);
+        noise.write(&payload, &mut datagram)?;
+        datagram.resize(datagram.len() + MACS_LEN, 0);
+        assert_eq!(datagram.len(), INITIATION_LEN, "the payload is padded to fill the initiation");
         write_mac1(&mut datagram, &credentials.keys_of(peer.as_ref()));
 
         let expected = [0xC2, header[1], header[2]];

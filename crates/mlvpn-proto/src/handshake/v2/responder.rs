@@ -10,7 +10,7 @@ use super::message::{
     INITIATION_HEADER_LEN, Initiation, MACS_LEN, MAX_RESPONSE_LEN, response_header, write_mac1,
 };
 use super::noise::{Noise, Side};
-use super::payload::{Flags, Proposal, RESPONSE_HEADER_LEN, Reply};
+use super::payload::{Flags, Proposal, Reply};
 use super::{Credentials, Established, HandshakeError, LatestTimes, SessionId};
 use crate::crypto::keypair::PublicKey;
 use crate::crypto::v2::Cipher;
@@ -148,11 +148,10 @@ impl Accepted {
         };
         let mut payload = Zeroizing::new(Vec::new());
         reply.write(&mut payload);
-        let mut datagram = vec![0; MAX_RESPONSE_LEN];
-        datagram[..RESPONSE_HEADER_LEN].copy_from_slice(&header);
-        let len = self.noise.write(&payload, &mut datagram[RESPONSE_HEADER_LEN..])?;
-        datagram[RESPONSE_HEADER_LEN + len..].fill(0);
-        datagram.truncate(RESPONSE_HEADER_LEN + len + MACS_LEN);
+        let mut datagram = header.to_vec();
+        self.noise.write(&payload, &mut datagram)?;
+        datagram.resize(datagram.len() + MACS_LEN, 0);
+        assert!(datagram.len() <= MAX_RESPONSE_LEN, "a response is no longer than what it answers");
         write_mac1(&mut datagram, &self.recipient);
         Ok(datagram)
     }
