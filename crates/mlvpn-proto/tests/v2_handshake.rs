@@ -6,6 +6,8 @@
 mod cookies;
 #[path = "v2_handshake/ends.rs"]
 mod ends;
+#[path = "v2_handshake/payloads.rs"]
+mod payloads;
 #[path = "v2_handshake/vectors.rs"]
 mod vectors;
 

@@ -12,11 +12,11 @@ from collections import Counter
 from pathlib import Path
 
 from fields import Fields, Mismatch, expect
-from vectors_handshake import check_handshake
+from vectors_handshake import check_handshake, check_payload
 from vectors_packets import check_body, check_frame, check_number, check_packet
 
 FILES = {
-    "v2-handshake.json": {"handshakes": check_handshake},
+    "v2-handshake.json": {"handshakes": check_handshake, "payloads": check_payload},
     "v2-packets.json": {
         "packets": check_packet, "frames": check_frame, "bodies": check_body, "numbers": check_number},
 }

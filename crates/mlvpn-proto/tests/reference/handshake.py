@@ -86,8 +86,8 @@ def encode_entries(entries):
     return b"".join(bytes([key, len(value)]) + value for key, value in sorted(entries.items()))
 
 
-def decode_entries(payload, required):
-    """The known entries; [H7]: what is missing or malformed ends the handshake."""
+def decode_entries(payload, known, optional=()):
+    """The entries that are known in this message; [H7]: what is missing or malformed ends the handshake."""
     entries, previous, rest = {}, 0, payload
     while rest and rest[0] != 0:
         if len(rest) < 2 or len(rest) < 2 + rest[1] or rest[0] <= previous:
@@ -96,8 +96,11 @@ def decode_entries(payload, required):
         entries[previous], rest = rest[2:2 + rest[1]], rest[2 + rest[1]:]
     if any(rest):
         raise noise.HandshakeError("padding that is not zero")
-    for key in required:
+    entries = {key: value for key, value in entries.items() if key in known}
+    for key in known:
         if key not in entries:
+            if key in optional:
+                continue
             raise noise.HandshakeError(f"key {key} is missing")
         if len(entries[key]) != LENGTHS.get(key, len(entries[key])):
             raise noise.HandshakeError(f"key {key} has another length")
@@ -188,8 +191,8 @@ class Responder:
         self.credentials = credentials
         self.noise = noise.HandshakeState(
             credentials.protocol, False, PROLOGUE + message[:8], credentials.psk, ephemeral, credentials.static)
-        required = IN_INITIATION if credentials.kind else IN_INITIATION[:-1]
-        entries = decode_entries(self.noise.read(1, message[8:-MACS_LENGTH]), required)
+        optional = () if credentials.kind else (TIME,)
+        entries = decode_entries(self.noise.read(1, message[8:-MACS_LENGTH]), IN_INITIATION, optional)
         time = struct.unpack(">Q", entries[TIME])[0] if TIME in entries else None
         index = struct.unpack(">I", message[4:8])[0]
         self.offer = Offer(index, message[2], entries[SESSION], list(entries[CIPHERS]), entries[FLAGS][0], time)

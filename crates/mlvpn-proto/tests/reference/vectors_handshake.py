@@ -30,6 +30,29 @@ def check_handshake(vector, counts):
     check_refusals(vector, counts, (initiator, responder), ephemerals, offer, response)
 
 
+def check_payload(vector, counts):
+    """What is understood of it is written again, in the order of the keys and without what is unknown."""
+    vector.take("about")
+    known = {"initiation": handshake.IN_INITIATION, "response": handshake.IN_RESPONSE}[vector.take("of")]
+    try:
+        entries = handshake.decode_entries(vector.bytes("payload"), known, optional=(handshake.TIME,))
+        understood = handshake.encode_entries(known_values(entries))
+    except noise.HandshakeError:
+        understood = None
+    expect(vector.name, "understood", understood, vector.bytes("understood") if vector.has("understood") else None)
+
+
+def known_values(entries):
+    """[H7]: unknown ciphers and flags are ignored; a value of another meaning is not."""
+    known = dict(entries)
+    known[handshake.FLAGS] = bytes([known[handshake.FLAGS][0] & (handshake.CLEAR_DATA | handshake.ETHERNET)])
+    if handshake.CIPHERS in known:
+        known[handshake.CIPHERS] = bytes(cipher for cipher in known[handshake.CIPHERS] if cipher in (1, 2))
+    elif known[handshake.CIPHER][0] not in (1, 2) or known[handshake.RESUMED][0] > 1:
+        raise noise.HandshakeError("cipher or 0x06")
+    return known
+
+
 def credentials(given, counts):
     """Of the initiator and of the responder."""
     protocol, psk = given.take("protocol").encode(), given.bytes("preshared_key")

@@ -20,16 +20,18 @@ use rand_core::Rng as _;
 use serde::{Deserialize, Serialize};
 
 use crate::ends::{Ends, do_match, keys, private, public, rng, take};
+use crate::payloads::{Payload, payloads};
 
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/v2-handshake.json");
 const ABOUT: &str = "Handshakes of docs/protocol-v2.md section 5. Byte strings are in hexadecimal. \
-    An ephemeral key is the private key that its owner drew.";
+    An ephemeral key is the private key that its owner drew. Of a payload without \"understood\" the handshake ends.";
 const PASSWORD: &str = "correct horse battery staple";
 
 #[derive(Serialize, Deserialize, PartialEq, Debug)]
 struct Vectors {
     about: String,
     handshakes: Vec<Handshake>,
+    payloads: Vec<Payload>,
 }
 
 #[derive(Serialize, Deserialize, PartialEq, Debug)]
@@ -188,8 +190,9 @@ fn with_cookie(ends: &Ends, initiation: &[u8]) -> (Vec<u8>, Vec<u8>) {
     (reply.to_vec(), signed)
 }
 
-/// The three cases: a password; key pairs; key pairs and a pre-shared key, resumed, with flags.
-fn given() -> [Given; 3] {
+/// A password; a password, data in clear and the other cipher; key pairs; key pairs and a pre-shared
+/// key, resumed, with flags.
+fn given() -> [Given; 4] {
     let ephemeral = |seed| {
         let mut key = [0; 32];
         rng(seed).fill_bytes(&mut key);
@@ -235,13 +238,21 @@ fn given() -> [Given; 3] {
         resumed: true,
         ..with_keys.clone()
     };
-    [with_password, with_keys, resumed]
+    let in_clear = Given {
+        path: 7,
+        ciphers: vec![2],
+        cipher: 2,
+        initiator_flags: 1,
+        responder_flags: 1,
+        ..with_password.clone()
+    };
+    [with_password, in_clear, with_keys, resumed]
 }
 
 #[test]
 fn handshakes_are_those_of_the_vectors() {
     let handshakes = given().map(Given::run).into();
-    let now = Vectors { about: ABOUT.into(), handshakes };
+    let now = Vectors { about: ABOUT.into(), handshakes, payloads: payloads() };
     if std::env::var_os("BLESS").is_some() {
         let text = serde_json::to_string_pretty(&now).unwrap();
         std::fs::write(FILE, text + "\n").unwrap();
@@ -250,14 +261,14 @@ fn handshakes_are_those_of_the_vectors() {
     assert_eq!(now, then);
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
         write!(text, "{byte:02x}").unwrap();
         text
     })
 }
 
-fn unhex<const N: usize>(text: &str) -> [u8; N] {
+pub(crate) fn unhex<const N: usize>(text: &str) -> [u8; N] {
     assert_eq!(text.len(), N * 2);
     core::array::from_fn(|at| u8::from_str_radix(&text[at * 2..at * 2 + 2], 16).unwrap())
 }
