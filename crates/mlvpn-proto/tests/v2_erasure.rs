@@ -1,13 +1,13 @@
 //! `[H15]`: what a handshake worked with is not in the memory that it gives back.
 //!
-//! The allocator of this program keeps a copy of every block that is freed while it is told to, as it
+//! The allocator of this program keeps a copy of every block that a thread frees while it asks for that, as it
 //! was at that moment. The copy is then searched for the secrets.
 
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::UnsafeCell;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::cell::{Cell, UnsafeCell};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use blake2::digest::consts::U32;
 use blake2::{Blake2s, Digest as _};
@@ -29,37 +29,37 @@ type Key = [u8; 32];
 const ROOM: usize = 1 << 20;
 
 #[global_allocator]
-static ALLOCATOR: Keeping = Keeping {
-    freed: UnsafeCell::new([0; ROOM]),
-    len: AtomicUsize::new(0),
-    is_on: AtomicBool::new(false),
-};
+static ALLOCATOR: Keeping = Keeping { freed: UnsafeCell::new([0; ROOM]), len: AtomicUsize::new(0) };
 
-/// The system's allocator, which keeps what is freed.
+thread_local! {
+    /// Whether what this thread frees is kept. One thread at a time asks for it.
+    static IS_KEPT: Cell<bool> = const { Cell::new(false) };
+}
+
+/// The system's allocator, which keeps what is freed. Blocks begin as zeros, so that all of them can be
+/// looked at.
 struct Keeping {
     freed: UnsafeCell<[u8; ROOM]>,
     len: AtomicUsize,
-    is_on: AtomicBool,
 }
 
-// SAFETY: each block gets a range of `freed` of its own, since `len` grows atomically. It is read when
-// nothing is kept any more.
+// SAFETY: only the one thread whose `IS_KEPT` is set writes to `freed`, and it reads it when it has set that back.
 unsafe impl Sync for Keeping {}
 
 // SAFETY: blocks come from the system's allocator and go back to it, unchanged.
 unsafe impl GlobalAlloc for Keeping {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller's promises are those that the system's allocator asks for.
-        unsafe { System.alloc(layout) }
+        unsafe { System.alloc_zeroed(layout) }
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        if self.is_on.load(Ordering::SeqCst) {
+        // A thread that ends has no such variable any more.
+        if IS_KEPT.try_with(Cell::get).unwrap_or(false) {
             let at = self.len.fetch_add(layout.size(), Ordering::SeqCst);
             if at + layout.size() <= ROOM {
-                // SAFETY: `block` has that many bytes until it is freed below, and nobody else
-                // writes this range of `freed`. What a block has never been written to is copied as
-                // it is, and is not looked at by type.
+                // SAFETY: `block` has that many bytes until it is freed below, which were zeros when it
+                // was given out, and nobody else writes to `freed`.
                 unsafe {
                     let to = self.freed.get().cast::<u8>().add(at);
                     to.copy_from_nonoverlapping(block, layout.size());
@@ -72,15 +72,15 @@ unsafe impl GlobalAlloc for Keeping {
 }
 
 impl Keeping {
-    /// What is freed while `work` runs.
+    /// What this thread frees while `work` runs.
     fn freed_by(&self, work: impl FnOnce()) -> &[u8] {
         self.len.store(0, Ordering::SeqCst);
-        self.is_on.store(true, Ordering::SeqCst);
+        IS_KEPT.set(true);
         work();
-        self.is_on.store(false, Ordering::SeqCst);
+        IS_KEPT.set(false);
         let len = self.len.load(Ordering::SeqCst);
         assert!(len <= ROOM, "{len} bytes were freed: more than there is room for");
-        // SAFETY: the range was written, and nothing is kept any more.
+        // SAFETY: the range was written by this thread, which writes no more.
         unsafe { &(&*self.freed.get())[..len] }
     }
 }

@@ -186,6 +186,14 @@ fn ephemeral_keys_of_small_order_end_the_handshake() {
     response[12..44].fill(0);
     forge_mac1(&mut response, public(1).as_bytes());
     assert_eq!(take(&mut expect, &response).unwrap_err(), HandshakeError::SmallOrder);
+
+    // With a password the first message needs no agreement: only the credentials make one.
+    let ends = Ends { initiator: password(1), responder: password(1) };
+    let (mut expect, initiation) = ends.start(offer());
+    let (mut response, _) = ends.respond(&initiation, &answer()).unwrap();
+    response[12..44].fill(0);
+    forge_mac1(&mut response, &[1; 32]);
+    assert_eq!(take(&mut expect, &response).unwrap_err(), HandshakeError::SmallOrder);
 }
 
 #[test]
@@ -247,6 +255,10 @@ fn a_changed_header_of_a_response_is_noticed() {
             forge_mac1(&mut response, &recipient);
             let refused = take(&mut expect, &response).unwrap_err();
             assert_eq!(refused, HandshakeError::HeaderChanged);
+            // Whoever copies packets and is faster does not keep an end from new keys.
+            response[at] ^= 0x10;
+            forge_mac1(&mut response, &recipient);
+            take(&mut expect, &response).expect("the true one is still taken");
         }
     }
 }

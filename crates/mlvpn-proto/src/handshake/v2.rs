@@ -12,7 +12,8 @@
 //! Nothing here knows which epochs are pending, which indices are free or when to repeat: that is
 //! the session's. What is here has no clock and no randomness of its own.
 //!
-//! Secrets are erased when they are dropped `[H15]`.
+//! Secrets are erased when they are dropped `[H15]`, but for copies that the compiler makes on the
+//! stack when it moves them.
 
 pub mod cookie;
 pub mod credentials;

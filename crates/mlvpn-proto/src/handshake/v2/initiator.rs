@@ -100,16 +100,19 @@ impl ExpectResponse {
     /// Takes a response. After the first that is good, all are [`HandshakeError::NotOurs`].
     ///
     /// # Errors
-    /// Those whose [`HandshakeError::blame`] is the network leave the handshake as it was. Others
-    /// come from the responder itself and end it.
+    /// All leave the handshake as it was. Those whose [`HandshakeError::blame`] is not the network come from
+    /// the responder itself.
     pub fn handle(&mut self, response: &Response<'_>) -> Result<Established, HandshakeError> {
         if response.header()[..3] != self.expected || response.receiver() != self.offer.index {
             return Err(HandshakeError::NotOurs);
         }
         response.verify_mac1(&self.ours)?;
-        let payload = self.noise.read(response.noise())?;
-        let reply = Reply::read(&payload)?;
-        self.check(&reply, response)?;
+        let offer = &self.offer;
+        let reply = self.noise.read(response.noise(), |payload| {
+            let reply = Reply::read(payload)?;
+            offer.check(&reply, response)?;
+            Ok(reply)
+        })?;
         let (send_secret, receive_secret) = self.noise.split();
         Ok(Established {
             our_index: self.offer.index,
@@ -124,20 +127,6 @@ impl ExpectResponse {
             receive_secret,
             peer: self.peer,
         })
-    }
-
-    fn check(&self, reply: &Reply, response: &Response<'_>) -> Result<(), HandshakeError> {
-        if reply.header != *response.header() {
-            return Err(HandshakeError::HeaderChanged);
-        }
-        let is_offered = self.offer.ciphers.contains(&reply.cipher);
-        if !is_offered || reply.session != self.offer.session_id {
-            return Err(HandshakeError::BadPayload);
-        }
-        if reply.flags.ethernet != self.offer.ethernet {
-            return Err(HandshakeError::OtherFrames);
-        }
-        Ok(())
     }
 }
 
@@ -155,5 +144,19 @@ impl Offer {
             flags: Flags { wants_cleartext: self.wants_cleartext, ethernet: self.ethernet },
             time: Some(self.time_micros),
         }
+    }
+
+    fn check(&self, reply: &Reply, response: &Response<'_>) -> Result<(), HandshakeError> {
+        if reply.header != *response.header() {
+            return Err(HandshakeError::HeaderChanged);
+        }
+        let is_offered = self.ciphers.contains(&reply.cipher);
+        if !is_offered || reply.session != self.session_id {
+            return Err(HandshakeError::BadPayload);
+        }
+        if reply.flags.ethernet != self.ethernet {
+            return Err(HandshakeError::OtherFrames);
+        }
+        Ok(())
     }
 }

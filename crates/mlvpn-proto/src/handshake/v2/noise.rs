@@ -1,5 +1,5 @@
 //! The two Noise patterns (revision 34 of the Noise specification, sections 5.3, 7.5 and 9) with
-//! X25519, ChaChaPoly and BLAKE2s. Our own, so that every secret is erased `[H15]`.
+//! X25519, ChaChaPoly and BLAKE2s. Our own, so that no memory that is given back holds a secret `[H15]`.
 
 mod symmetric;
 
@@ -87,7 +87,7 @@ pub(super) struct Noise {
 struct Secrets {
     ephemeral: PrivateKey,
     /// None with a password.
-    long_term: Option<PrivateKey>,
+    long_term: Option<Box<PrivateKey>>,
     preshared: PresharedKey,
 }
 
@@ -120,14 +120,18 @@ impl Noise {
             }
             Credentials::Keys { private, .. } => {
                 let preshared = peer.and_then(|peer| peer.preshared.clone());
-                (&WITH_KEYS, preshared.unwrap_or_else(no_preshared), Some(private.clone()))
+                (
+                    &WITH_KEYS,
+                    preshared.unwrap_or_else(no_preshared),
+                    Some(Box::new(private.clone())),
+                )
             }
         };
         let mut symmetric = Symmetric::new(pattern.name);
         symmetric.mix_hash(&[LABEL.as_slice(), header].concat());
         let responder = match peer {
             Some(peer) => Some(peer.public),
-            None => long_term.as_ref().map(PrivateKey::public_key),
+            None => long_term.as_deref().map(PrivateKey::public_key),
         };
         if let Some(responder) = responder {
             symmetric.mix_hash(responder.as_bytes());
@@ -179,13 +183,17 @@ impl Noise {
         Ok(())
     }
 
-    /// Reads the peer's message; returns its payload.
+    /// Reads the peer's message; returns what `accept` makes of its payload.
     ///
     /// # Errors
-    /// [`HandshakeError::NotAuthentic`], [`HandshakeError::SmallOrder`], and
-    /// [`HandshakeError::NotOurs`] when both messages are over. After any of them another message may
-    /// be read.
-    pub(super) fn read(&mut self, message: &[u8]) -> Result<Zeroizing<Vec<u8>>, HandshakeError> {
+    /// [`HandshakeError::NotAuthentic`], [`HandshakeError::SmallOrder`],
+    /// [`HandshakeError::NotOurs`] when both messages are over, and those of `accept`. After any of them
+    /// another message may be read.
+    pub(super) fn read<T>(
+        &mut self,
+        message: &[u8],
+        accept: impl FnOnce(&[u8]) -> Result<T, HandshakeError>,
+    ) -> Result<T, HandshakeError> {
         let mut state = self.state.clone();
         let tokens = state.next_message().ok_or(HandshakeError::NotOurs)?;
         let mut rest = message;
@@ -210,9 +218,9 @@ impl Noise {
                 }
             }
         }
-        let payload = state.symmetric.open(rest)?;
+        let accepted = accept(&state.symmetric.open(rest)?)?;
         self.state = state;
-        Ok(payload)
+        Ok(accepted)
     }
 
     /// Whose message it was that the responder read; none with a password.
@@ -239,7 +247,7 @@ impl Secrets {
     fn of(&self, kind: Kind) -> &PrivateKey {
         match kind {
             Kind::Ephemeral => &self.ephemeral,
-            Kind::Static => self.long_term.as_ref().expect("the pattern has static keys"),
+            Kind::Static => self.long_term.as_deref().expect("the pattern has static keys"),
         }
     }
 }

@@ -57,7 +57,8 @@ impl Initiation<'_> {
         rng: &mut impl CryptoRng,
     ) -> Result<Accepted, HandshakeError> {
         let mut noise = Noise::new(Side::Responder, credentials, self.header(), rng)?;
-        let payload = noise.read(self.noise())?;
+        // Who does not know the peer does not look at what it says.
+        let payload = noise.read(self.noise(), |payload| Ok(Zeroizing::new(payload.to_vec())))?;
         let peer = noise.peer();
         if let Some(public) = peer {
             let known = credentials.peer(&public).ok_or(HandshakeError::UnknownPeer(public))?;
@@ -112,7 +113,8 @@ impl Accepted {
     /// packet under it proved authentic `[H12]`.
     ///
     /// # Errors
-    /// [`HandshakeError::OtherFrames`] and [`HandshakeError::NoCommonCipher`]: no answer then.
+    /// [`HandshakeError::OtherFrames`], [`HandshakeError::NoCommonCipher`], and
+    /// [`HandshakeError::SmallOrder`] when a key in the initiation is of no use: no answer then.
     pub fn respond(mut self, answer: &Answer) -> Result<(Vec<u8>, Established), HandshakeError> {
         if self.proposal.flags.ethernet != answer.ethernet {
             return Err(HandshakeError::OtherFrames);
