@@ -4,6 +4,7 @@ pub mod checksum;
 pub mod clock;
 pub mod fdpass;
 #[cfg(target_os = "linux")]
+pub mod freed;
 pub mod netlink;
 #[cfg(target_os = "linux")]
 pub mod netns;

@@ -5,13 +5,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::{Cell, UnsafeCell};
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use blake2::digest::consts::U32;
 use blake2::{Blake2s, Digest as _};
 use chacha20::ChaCha12Rng;
+use mlvpn_io::freed::Keeping;
 use mlvpn_proto::crypto::keypair::{PresharedKey, PrivateKey, PublicKey};
 use mlvpn_proto::crypto::password::PasswordKey;
 use mlvpn_proto::crypto::v2::{Cipher, OpeningKey, SealingKey};
@@ -25,65 +22,8 @@ use rand_core::{Rng as _, SeedableRng as _, TryCryptoRng, TryRng};
 
 type Key = [u8; 32];
 
-/// Bytes of freed memory that are kept: a handshake frees a tenth.
-const ROOM: usize = 1 << 20;
-
 #[global_allocator]
-static ALLOCATOR: Keeping = Keeping { freed: UnsafeCell::new([0; ROOM]), len: AtomicUsize::new(0) };
-
-thread_local! {
-    /// Whether what this thread frees is kept. One thread at a time asks for it.
-    static IS_KEPT: Cell<bool> = const { Cell::new(false) };
-}
-
-/// The system's allocator, which keeps what is freed. Blocks begin as zeros, so that all of them can be
-/// looked at.
-struct Keeping {
-    freed: UnsafeCell<[u8; ROOM]>,
-    len: AtomicUsize,
-}
-
-// SAFETY: only the one thread whose `IS_KEPT` is set writes to `freed`, and it reads it when it has set that back.
-unsafe impl Sync for Keeping {}
-
-// SAFETY: blocks come from the system's allocator and go back to it, unchanged.
-unsafe impl GlobalAlloc for Keeping {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: the caller's promises are those that the system's allocator asks for.
-        unsafe { System.alloc_zeroed(layout) }
-    }
-
-    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        // A thread that ends has no such variable any more.
-        if IS_KEPT.try_with(Cell::get).unwrap_or(false) {
-            let at = self.len.fetch_add(layout.size(), Ordering::SeqCst);
-            if at + layout.size() <= ROOM {
-                // SAFETY: `block` has that many bytes until it is freed below, which were zeros when it
-                // was given out, and nobody else writes to `freed`.
-                unsafe {
-                    let to = self.freed.get().cast::<u8>().add(at);
-                    to.copy_from_nonoverlapping(block, layout.size());
-                }
-            }
-        }
-        // SAFETY: the caller's promises are those that the system's allocator asks for.
-        unsafe { System.dealloc(block, layout) }
-    }
-}
-
-impl Keeping {
-    /// What this thread frees while `work` runs.
-    fn freed_by(&self, work: impl FnOnce()) -> &[u8] {
-        self.len.store(0, Ordering::SeqCst);
-        IS_KEPT.set(true);
-        work();
-        IS_KEPT.set(false);
-        let len = self.len.load(Ordering::SeqCst);
-        assert!(len <= ROOM, "{len} bytes were freed: more than there is room for");
-        // SAFETY: the range was written by this thread, which writes no more.
-        unsafe { &(&*self.freed.get())[..len] }
-    }
-}
+static ALLOCATOR: Keeping = Keeping::new();
 
 /// Randomness that shows what was drawn.
 struct Drawn {
@@ -212,7 +152,7 @@ fn memory_that_a_handshake_gives_back_holds_no_secret() {
         [|| [with_keys(1, 2), with_keys(2, 1)], || [with_password(), with_password()]];
     for ends in ends {
         let mut secrets = Secrets::default();
-        let freed = ALLOCATOR.freed_by(|| shake(ends, &mut secrets));
+        let freed = &ALLOCATOR.freed_by(|| shake(ends, &mut secrets));
         assert!(holds(freed, &[0; 32]), "what is erased is kept as well");
         let known = [key(1), key(2), key(3), key(4)];
         for (at, secret) in known.iter().enumerate() {
