@@ -11,7 +11,7 @@
 //! receiver, what came out of order, and what was dropped to slow a flow down; of the first TCP flow the window in
 //! packets, the smoothed round trip in ms, and the recoveries; then for each path what it is thought to carry in
 //! Mbit/s, the state of the rate controller, the queue in the network as it is thought to be and as it is, in ms, and
-//! what is on its way, in KB. The last line tells what the receiver did to keep the order.
+//! what is on its way, in KB. The last lines tell what the receiver and the sender did to keep the order.
 
 use mlvpn_proto::drop::DropReason;
 use mlvpn_proto::path::rate::State;
@@ -42,8 +42,10 @@ fn main() {
         running.world.run_for(every);
         println!("{}", line(&cell, &running, (from, is_back)));
     }
-    for peer in running.world.stats(cell.from.other()).peers {
-        println!("{:?}", peer.lanes);
+    for side in [cell.from.other(), cell.from] {
+        for peer in running.world.stats(side).peers {
+            println!("{side:?}: {:?}", peer.lanes);
+        }
     }
 }
 

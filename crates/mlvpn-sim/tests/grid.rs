@@ -16,10 +16,14 @@ const RATIO: f64 = 0.98;
 /// Cells that do not keep what is promised: the least ratio to the best link alone, and the most packets that
 /// came out of order. To be worked down: a cell that does better must be raised or taken out.
 const EXCEPTIONS: &[(&str, f64, u64)] = &[
-    ("5:1 +0ms 1% cubic-1", 0.98, 2),
-    ("dsl+lte+starlink down bbr-1", 0.87, 2),
-    ("five down cubic-1", 0.98, 78),
-    ("handovers down cubic-1", 0.98, 132),
+    ("2:1 +0ms 1% cubic-1", 0.98, 1),
+    ("5:1 +0ms 1% cubic-1", 0.98, 1),
+    ("10:1 +0ms 1% cubic-1", 0.98, 1),
+    ("2:1 +30ms 1% calls", 0.98, 5),
+    ("article up cubic-1", 0.98, 1),
+    ("dsl+lte+starlink down bbr-1", 0.98, 1),
+    ("five down cubic-1", 0.98, 36),
+    ("handovers down cubic-1", 0.98, 105),
 ];
 
 static ROWS: LazyLock<Vec<(Cell, Row)>> = LazyLock::new(|| {

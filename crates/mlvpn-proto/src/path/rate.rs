@@ -37,7 +37,7 @@ pub use measured::FeedbackSample;
 use measured::{ASSUMED_RTT, Measured};
 use proven::OVERLOADED;
 use rise::Rise;
-use startup::Startup;
+use startup::{Sight, Startup};
 use trial::{DrainTrial, Rivalry};
 
 /// Bytes of a full packet on the wire.
@@ -266,10 +266,16 @@ impl RateController {
     /// whole one with jitter.
     #[must_use]
     pub fn delivered_just_now(&self) -> Option<f64> {
+        self.measured.delivered_over(self.short_span(), Instant::ZERO, self.packet_time())
+    }
+
+    fn short_span(&self) -> Duration {
         let rtt = self.measured.unloaded_rtt();
-        let is_calm = self.measured.queue.jitter() < startup::NOTABLE_JITTER;
-        let span = if is_calm { rtt / 2 } else { rtt }.max(self.packet_time() * 4);
-        self.measured.delivered_over(span, Instant::ZERO, self.packet_time())
+        if self.is_calm() { rtt / 2 } else { rtt }.max(self.packet_time() * 4)
+    }
+
+    fn is_calm(&self) -> bool {
+        self.measured.queue.jitter() < startup::NOTABLE_JITTER
     }
 
     /// What may be sent at most, in bytes per second.
@@ -311,10 +317,10 @@ impl RateController {
         self.last_feedback = Some(now);
     }
 
-    /// The path leads elsewhere: everything is measured anew, from half of the rate.
+    /// The path leads elsewhere: everything is measured anew, from half of the rate if that was ever found.
     pub fn restart(&mut self, now: Instant) {
-        let (limit, start) = (self.limit as u64, (self.estimate / 2.0) as u64);
-        *self = Self::new(Some(limit), Some(start));
+        let start = self.is_tested().then_some((self.estimate / 2.0) as u64);
+        *self = Self::new(Some(self.limit as u64), start);
         self.last_feedback = Some(now);
     }
 
@@ -350,6 +356,15 @@ impl RateController {
         self.measured.queue.total().unwrap_or_default()
     }
 
+    /// What receive less send time usually is without a queue, and by how much it varies then, in µs: as it was in the 15 s
+    /// before the latest report; none before one came.
+    #[must_use]
+    pub fn unloaded_transit(&self) -> Option<(f64, f64)> {
+        let queue = &self.measured.queue;
+        let varies = queue.jitter().max(queue.wander()).as_micros() as f64;
+        queue.unloaded().map(|transit| (transit as f64, varies))
+    }
+
     /// The lowest round trip known; none before one was measured.
     #[must_use]
     pub fn base_rtt(&self) -> Option<Duration> {
@@ -372,9 +387,9 @@ impl RateController {
     fn on_not_limited(&mut self, received_at: Instant, step: Duration, now: Instant) {
         // A path that nothing has filled yet stays ahead of a sender that doubles every round trip.
         let (delivered, lead) = if self.startup.is_some() {
-            (self.delivered_just_now(), MOST_OVER_DELIVERY_STARTUP)
+            (self.carried_as_sent(self.short_span()), MOST_OVER_DELIVERY_STARTUP)
         } else {
-            (self.carried_as_sent(), 1.0)
+            (self.carried_as_sent(self.measured.rate_span(self.packet_time())), 1.0)
         };
         if let Some(delivered) = delivered {
             self.estimate = self.estimate.max(delivered * lead).min(self.limit);
@@ -412,9 +427,9 @@ impl RateController {
     /// What arrives, and no more than was sent for it to arrive: delays that vary make the time of arrival
     /// shorter now and then, which would be taken for a higher rate each time. The lesser of both rates, as in the
     /// delivery rate samples of draft-ietf-ccwg-bbr.
-    fn carried_as_sent(&self) -> Option<f64> {
-        let delivered = self.delivered(Instant::ZERO)?;
-        let share = self.measured.share(Instant::ZERO, self.packet_time())?;
+    fn carried_as_sent(&self, span: Duration) -> Option<f64> {
+        let delivered = self.measured.delivered_over(span, Instant::ZERO, self.packet_time())?;
+        let share = self.measured.share_over(span, Instant::ZERO)?;
         Some(delivered / share.max(1.0))
     }
 
@@ -487,25 +502,30 @@ impl RateController {
         self.gain = 1.0;
         let delivered = self.delivered_just_now();
         let round = self.measured.unloaded_rtt() + self.measured.feedback_interval();
-        let queue = self.measured.queue.own_latest().unwrap_or_default();
-        let share = self.measured.share_over(round, Instant::ZERO);
-        let jitter = self.measured.queue.jitter();
-        let jitters = (jitter, self.measured.queue.most_jitter());
-        // A queue comes while as much arrives as ever. While less does, it may be a pause of somebody on the way.
-        let is_known = is_limited || delivered >= Some(self.measured.carried() * AS_EVER);
-        let queue = startup.certain_queue(queue, is_known.then_some(jitters), share, round, now);
-        let is_full = if is_limited {
-            startup.is_full(delivered, (queue, self.threshold()), round, now)
-        } else {
-            // What little is sent with jitter tells nothing.
-            startup.has_queue(queue, self.threshold()) && jitter < startup::NOTABLE_JITTER
+        let queue = &self.measured.queue;
+        let sight = Sight {
+            delivered,
+            share: self.measured.share_over(round, Instant::ZERO),
+            queue: queue.own_latest().unwrap_or_default(),
+            threshold: self.threshold(),
+            jitters: (queue.jitter(), queue.most_jitter()),
+            is_known: is_limited || delivered >= Some(self.measured.carried() * AS_EVER),
+            is_limited,
+            round,
+            interval: self.measured.feedback_interval(),
         };
-        self.startup = (!is_full).then_some(startup);
+        let queue = startup.certain_queue(&sight, now);
+        let is_full = startup.is_full(&sight, queue, now);
+        let before = self.estimate;
         if is_full {
-            self.estimate = delivered.unwrap_or(self.estimate / 2.0).min(self.estimate);
+            // A pause of somebody on the way looks like a queue, and little arrives in it.
+            let carried = delivered.map(|delivered| delivered.max(self.measured.carried()));
+            self.estimate = carried.unwrap_or(self.estimate / 2.0).min(self.estimate);
         } else if let Some(delivered) = delivered.filter(|_| is_limited && queue <= self.target()) {
             self.estimate = self.estimate.max(delivered * MOST_OVER_DELIVERY_STARTUP);
         }
+        startup.on_rate(before, self.estimate, now);
+        self.startup = (!is_full).then_some(startup);
     }
 
     /// CRUISE, HOLD and DRAIN, by the queue that stands.

@@ -129,7 +129,8 @@ impl Measured {
         self.delivery.share(span, since, span / 2)
     }
 
-    fn rate_span(&self, packet_time: Duration) -> Duration {
+    /// The time over which a rate is measured.
+    pub(super) fn rate_span(&self, packet_time: Duration) -> Duration {
         let wandered = if self.queue.wanders() { MEAN_SPAN } else { Duration::ZERO };
         RATE_SPAN.max(self.unloaded_rtt()).max(packet_time * SPAN_PACKETS).max(wandered)
     }

@@ -129,6 +129,13 @@ impl StandingQueue {
         seen.min(RECENT.1).max(packet_time * 3)
     }
 
+    /// What receive less send time usually is without a queue, in µs, by the 15 s before the latest report: where delays
+    /// vary that is more than the lowest of all.
+    pub(super) fn unloaded(&self) -> Option<i64> {
+        let by_lows = || Some(self.lows.base()? + (self.jitter() * 2).as_micros() as i64);
+        if self.wanders { self.means.base() } else { by_lows() }
+    }
+
     /// The queue now, whoever filled it; none before there was a report.
     pub(super) fn total(&self) -> Option<Duration> {
         self.certain(Baseline::total)

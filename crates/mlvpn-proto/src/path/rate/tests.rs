@@ -348,12 +348,9 @@ fn traffic_below_the_rate_raises_a_rate_that_is_too_low() {
     assert!(record.utilisation(&link, 2_000, 3_000) >= 0.039, "all that is offered");
 }
 
-#[test]
-fn what_only_arrives_closer_together_does_not_raise_the_rate() {
-    let (_, mut controller) = run(&Link::new(50.0, 20, 100.0), 5_000);
-    let before = controller.capacity();
+/// 6,000 bytes are sent each ms and arrive in 0.8 ms, 5 ms at a time: a delay that falls.
+fn closer_together(controller: &mut RateController) {
     let ms = Duration::from_millis;
-    // 48 Mbit/s, of which 5 ms arrive in 4: a delay that falls.
     for n in 0..40 {
         let sent_at = Instant::from_millis(6_000) + ms(5) * n;
         let sample = FeedbackSample {
@@ -371,8 +368,24 @@ fn what_only_arrives_closer_together_does_not_raise_the_rate() {
         };
         controller.on_feedback(&sample, sent_at + ms(20));
     }
+}
+
+#[test]
+fn what_only_arrives_closer_together_does_not_raise_the_rate() {
+    let (_, mut controller) = run(&Link::new(50.0, 20, 100.0), 5_000);
+    let before = controller.capacity();
+    closer_together(&mut controller);
     assert!(controller.delivered_lately() > Some(before), "as it seems");
     assert_eq!(controller.capacity(), before);
+}
+
+#[test]
+fn startup_stays_ahead_of_what_was_sent_and_not_of_what_arrives_closer_together() {
+    let mut controller = RateController::new(None, None);
+    closer_together(&mut controller);
+    assert!(!controller.is_tested());
+    assert_eq!(controller.delivered_just_now(), Some(7_500_000.0), "as it seems");
+    assert_eq!(controller.capacity(), (6_000_000.0 * MOST_OVER_DELIVERY_STARTUP) as u64);
 }
 
 #[test]
@@ -397,6 +410,34 @@ fn an_outage_halves_the_rate_and_a_new_route_starts_up_anew() {
     assert_eq!(elsewhere.state(), State::Startup);
     assert_eq!(elsewhere.capacity(), before / 2);
     assert_eq!(elsewhere.base_rtt(), None);
+}
+
+#[test]
+fn a_path_of_which_nothing_is_known_begins_with_ten_packets_in_its_first_round_trip() {
+    let first_rate = |mut controller: RateController, rtt: Duration| {
+        let at = Instant::from_millis(1_000);
+        let sample = FeedbackSample {
+            received_bytes: 100,
+            received_at: at,
+            sent_at: Some(at),
+            lowest_transit: None,
+            rtt: Some(rtt),
+            min_rtt: Some(rtt),
+            acked_packets: 1,
+            oldest: Some(rtt),
+            longest_packet: 100,
+            lost_packets: 0,
+            is_limited: false,
+        };
+        controller.on_feedback(&sample, at + rtt);
+        controller.capacity()
+    };
+    let unknown = RateController::new(None, None);
+    let mut elsewhere = unknown.clone();
+    elsewhere.restart(Instant::ZERO);
+    for controller in [unknown, elsewhere] {
+        assert_eq!(first_rate(controller, Duration::from_millis(20)), 750_000);
+    }
 }
 
 proptest! {

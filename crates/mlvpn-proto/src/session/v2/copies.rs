@@ -75,6 +75,11 @@ impl Copies {
         }
     }
 
+    /// Whether one waits for `path`.
+    pub(super) fn wait_for(&self, path: PathId) -> bool {
+        self.waiting.iter().any(|copy| copy.to == path)
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }

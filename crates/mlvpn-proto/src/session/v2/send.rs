@@ -166,7 +166,10 @@ impl Session {
                 Next::New(parcel) => parcel,
                 Next::Full => return,
                 Next::Nothing => {
-                    if !only_sparse {
+                    // As long as it is not known what the path carries, copies that wait tell as much of it as
+                    // originals do.
+                    let is_wanted = !path.rate.is_tested() && upload.copies.wait_for(path.id);
+                    if !only_sparse && !is_wanted {
                         path.demand.idle_at = now;
                     }
                     let has_room = path.has_room_for_copies();
@@ -272,14 +275,15 @@ impl Path {
         let rtt = self.srtt().as_micros() as f64;
         let opens_at = self.pacer.opens_at();
         let transit = self.demand.transit.filter(|_| knows_delays);
+        let (delay, deviation) = transit.map_or((rtt / 2.0, 0.0), |transit| {
+            transit.drained(self.rate.queue_delay(), self.rate.unloaded_transit(), now)
+        });
         PathView {
             id: self.id,
             opens_in: opens_at.saturating_since(now).as_micros() as f64,
             rate: (self.rate.capacity() as f64).max(1.0),
-            delay: self.terms.cost.as_micros() as f64
-                + transit
-                    .map_or(rtt / 2.0, |transit| transit.drained(self.rate.queue_delay(), now)),
-            deviation: transit.map_or(0.0, |transit| transit.deviation),
+            delay: self.terms.cost.as_micros() as f64 + delay,
+            deviation,
             loss: self.loss.share(now),
             is_lossy: self.loss.is_heavy(now),
             rtt,

@@ -175,30 +175,75 @@ impl Demand {
     }
 }
 
+/// A path of whose delay nothing was told for so long carries no data.
+const LEFT_AFTER: Duration = Duration::from_secs(1);
+/// In this time half of the deviation of a path that nothing is sent on is forgotten.
+const DEVIATION_HALVES_IN: Duration = Duration::from_secs(1);
+
 /// One-way delay after an offset that all paths have in common, and its deviation, in µs.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TransitEstimate {
-    pub(crate) mean: f64,
-    pub(crate) deviation: f64,
+    mean: f64,
+    deviation: f64,
     at: Instant,
 }
 
 impl TransitEstimate {
     /// Whether it was told of in the last second.
     pub(crate) fn is_fresh(&self, now: Instant) -> bool {
-        now.saturating_since(self.at) < Duration::from_secs(1)
+        now.saturating_since(self.at) < LEFT_AFTER
     }
 
-    /// The delay now, in µs. A queue of which nothing was heard since has become shorter by that time: a
-    /// path that was left because of it would else never be tried again.
-    pub(crate) fn drained(&self, queue: Duration, now: Instant) -> f64 {
-        self.mean - queue.min(now.saturating_since(self.at)).as_micros() as f64
+    /// The delay now and its deviation, in µs; `unloaded` are those without a queue. A queue of which nothing was
+    /// heard since has become shorter by that time: a path that was left because of it would else never be
+    /// tried again. The mean lags behind `queue`, the latest that was heard of, so that what it is above the
+    /// delay without a queue goes likewise on a path that is left, and so does the deviation.
+    pub(crate) fn drained(
+        &self,
+        queue: Duration,
+        unloaded: Option<(f64, f64)>,
+        now: Instant,
+    ) -> (f64, f64) {
+        let (transit, varies) = unloaded.unwrap_or((self.mean, self.deviation));
+        let since_heard = now.saturating_since(self.at);
+        let left_for = since_heard.saturating_sub(LEFT_AFTER);
+        let heard_of = queue.min(since_heard).as_micros() as f64;
+        let above = (self.mean - transit).max(0.0).min(left_for.as_micros() as f64);
+        let halvings = left_for.as_secs_f64() / DEVIATION_HALVES_IN.as_secs_f64();
+        let deviation = (self.deviation * exp2(-halvings)).max(varies.min(self.deviation));
+        (self.mean - above.max(heard_of), deviation)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// 40 ms without queue, 120 and more with it, and nothing was sent on it since the queue began to drain.
+    #[test]
+    fn what_a_path_was_left_because_of_goes() {
+        let (ms, at) = (Duration::from_millis, Instant::from_millis);
+        let mut demand = Demand::new(Instant::ZERO);
+        for n in 0..60 {
+            let jitter = if n % 2 == 0 { 0 } else { 40_000 };
+            demand.on_transit(120_000 + jitter, at(n * 10));
+        }
+        demand.on_transit(45_000, at(600));
+        let transit = demand.transit.unwrap();
+        let at_millis = |millis| transit.drained(ms(5), Some((40_000.0, 2_000.0)), at(millis));
+        let delay = |millis| at_millis(millis).0;
+        assert!(transit.mean > 120_000.0, "it lags behind: {}", transit.mean);
+        assert_eq!(at_millis(600), (transit.mean, transit.deviation));
+        assert_eq!(delay(605), transit.mean - 5_000.0, "the queue that was heard of");
+        assert_eq!(at_millis(1_600), (transit.mean - 5_000.0, transit.deviation));
+        assert_eq!(delay(1_650), transit.mean - 50_000.0, "the rest once the path is left");
+        assert_eq!(delay(2_500).round(), 40_000.0);
+        assert_eq!(at_millis(3_600).1.round(), (transit.deviation / 4.0).round());
+        let (delay, deviation) = at_millis(60_000);
+        assert_eq!((delay.round(), deviation), (40_000.0, 2_000.0), "as it is without a queue");
+        let unknown = transit.drained(ms(5), None, at(9_000));
+        assert_eq!(unknown, (transit.mean - 5_000.0, transit.deviation));
+    }
 
     /// The share after the numbers for which `comes` says so have come in order, but for `late`, a number
     /// that comes so many numbers later.
