@@ -1,6 +1,7 @@
 //! `cargo xtask bench trace`: one flow over bonded links, as it goes, beside what both ends think of the links.
 
 use std::path::Path;
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -8,17 +9,19 @@ use clap::Args;
 use clap::builder::PossibleValuesParser;
 use mlvpn_io::clock::Clock;
 use mlvpn_lab::workload::RunningTransfer;
-use mlvpn_lab::{Host, Interrupt, Lab};
+use mlvpn_lab::{Host, Interrupt, Lab, LabLink};
 use mlvpn_sim::link::Direction;
 use serde_json::Value;
 
 use super::credentials::Credentials;
 use super::measure::Bench;
-use super::scenario::{SCENARIOS, Scenario};
+use super::scenario::{SCENARIOS, Scenario, fastest};
 use super::tunnel::Tunnel;
 use crate::bench::build::Program;
 
 const INTERVAL: Duration = Duration::from_millis(200);
+/// A time without payload that is told of.
+const SILENCE: Duration = Duration::from_millis(60);
 
 #[derive(Debug, Args)]
 pub(in crate::bench) struct Options {
@@ -34,6 +37,9 @@ pub(in crate::bench) struct Options {
     /// How long
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..))]
     seconds: u64,
+    /// Cut the fastest link after half of that time
+    #[arg(long)]
+    cut: bool,
     /// Congestion control of the hosts inside the tunnel
     #[arg(long, default_value = "cubic", value_parser = ["cubic", "bbr"])]
     congestion: String,
@@ -41,7 +47,7 @@ pub(in crate::bench) struct Options {
     program: Program,
 }
 
-/// Sends, and prints a line every 200 ms.
+/// Sends, and prints a line every 200 ms, and one for each time without payload.
 ///
 /// # Errors
 /// When something cannot be built or set up, the transfer failed, or a signal said to stop.
@@ -69,8 +75,38 @@ pub(in crate::bench) fn run(options: &Options, root: &Path, arguments: &[&str]) 
         interrupt: &interrupt,
     };
     let running = bench.plan(direction, long).flows(usize::from(options.flows)).start()?;
-    print_all(&running, &tunnel, sender, options.up, &interrupt)
-        .map_err(|error| tunnel.explain(&error))
+    let victim = lab.link(&fastest(&links, direction)?.name);
+    thread::scope(|scope| {
+        scope.spawn(|| print_silences(&running, &interrupt));
+        if options.cut {
+            scope.spawn(|| cut_after(long / 2, victim, &running, &interrupt));
+        }
+        print_all(&running, &tunnel, sender, options.up, &interrupt)
+            .map_err(|error| tunnel.explain(&error))
+    })
+}
+
+fn cut_after(time: Duration, victim: &LabLink, running: &RunningTransfer, interrupt: &Interrupt) {
+    let outcome = interrupt.wait(time, || Ok(running.is_over())).and_then(|_| victim.cut());
+    println!("the fastest link is cut: {outcome:?}");
+}
+
+/// Prints when nothing arrived for [`SILENCE`], as long as the transfer lasts.
+fn print_silences(running: &RunningTransfer, interrupt: &Interrupt) {
+    let clock = Clock::new();
+    let (mut bytes, mut since) = (running.bytes(), clock.now_us());
+    // Ends with the transfer, or when a signal says to stop, which the caller notices, too.
+    let _ = interrupt.wait(Duration::MAX, || {
+        let (seen, now) = (running.bytes(), clock.now_us());
+        if seen != bytes {
+            let silent = Duration::from_micros(now - since);
+            if silent >= SILENCE {
+                println!("silent for {} ms until now", silent.as_millis());
+            }
+            (bytes, since) = (seen, now);
+        }
+        Ok(running.is_over())
+    });
 }
 
 fn print_all(
