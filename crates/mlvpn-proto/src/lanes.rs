@@ -8,7 +8,7 @@
 //!   (the event-driven rule of RFC 1990 section 4.1). The sender may repair it still, which takes
 //!   as long as [`LaneResequencer::set_repair_time`] says.
 //! - Without proof it is given up at its *deadline*, when the slowest path would have delivered it,
-//!   or a repair would have come.
+//!   or a repair would have come; while repairs of a path that fell silent come, they are waited for.
 //! - The sender may say that it does not come.
 //!
 //! What comes after that is delivered late: it is for the inner protocols to judge. Copies are
@@ -26,7 +26,7 @@ use crate::id::PathId;
 use crate::time::{Duration, Instant};
 use crate::transit::TransitTable;
 use crate::wire::v2::{Lane, LaneSeq, SendTime};
-use hold::Behind;
+use hold::{Behind, Hold};
 use lane::LaneState;
 use progress::Progress;
 use waiting::{Filed, Waiting};
@@ -37,8 +37,13 @@ pub const MAX_LANE_PACKETS: u64 = 4_096;
 pub const MAX_PACKETS: usize = 65_536;
 /// Most bytes of packets that are held in all lanes.
 pub const MAX_BYTES: usize = 16 << 20;
-/// No packet is held longer than this, whatever the measured delays say.
+/// No packet is held longer than this, whatever the measured delays say, unless repairs come.
 pub const MAX_WAIT: Duration = Duration::from_millis(150);
+/// While repairs fill a hole that is not proven, the next one is waited for so long. What was on its way on a link that
+/// died takes longer over a slower one.
+const REPAIRS_APART: Duration = Duration::from_millis(50);
+/// And no packet is held longer in all.
+pub const MAX_WAIT_IN_REPAIR: Duration = Duration::from_millis(300);
 /// The longest repair that is waited for.
 pub const MAX_REPAIR_TIME: Duration = Duration::from_millis(120);
 /// Added to every deadline: what a busy host takes to get round to its sockets.
@@ -128,6 +133,9 @@ impl LaneResequencer {
         self.make_room(lane, seq, now, out);
         let state = &mut self.lanes[lane.slot()];
         let taken = if seq == state.next {
+            if let Some(hold) = &mut state.hold {
+                hold.on_filled(sent, now);
+            }
             state.deliver(packet, out);
             self.stats.in_order += 1;
             self.release_run(lane, now, out);
@@ -355,7 +363,7 @@ impl LaneResequencer {
             self.waiting.remove(lane, filed);
         }
         if let Some(behind) = hold.behind() {
-            let due = self.due(behind, hold.proven, now);
+            let due = self.due(behind, &hold, now);
             let filed = Filed { due, unproven: hold.proven.is_none().then_some(behind.sent) };
             self.stats.wait = due.saturating_since(behind.received);
             self.waiting.insert(lane, filed);
@@ -370,12 +378,16 @@ impl LaneResequencer {
 
     /// When a hole is given up: after the time of a repair, counted from the proof, or from when the
     /// slowest path would have delivered something sent at the same time as what is behind the
-    /// hole, and not before that came. The proof of a hole in the shadow of another is noticed
+    /// hole, and not before that came; later while repairs come. The proof of a hole in the shadow of another is noticed
     /// late, so that the earlier of the two counts.
-    fn due(&self, behind: Behind, proven: Option<Instant>, now: Instant) -> Instant {
+    fn due(&self, behind: Behind, hold: &Hold, now: Instant) -> Instant {
         let deadline = self.latest_arrival(behind, now) + SLACK;
-        let missed = proven.map_or(deadline, |at| at.min(deadline));
-        (missed + self.repair_time.unwrap_or_default()).min(behind.received + MAX_WAIT)
+        let missed = hold.proven.map_or(deadline, |at| at.min(deadline));
+        let due = (missed + self.repair_time.unwrap_or_default()).min(behind.received + MAX_WAIT);
+        // A path that has nothing to show since may have died, and much may be sent again for it.
+        let repaired = hold.repaired.filter(|_| hold.proven.is_none());
+        let next_repair = repaired.map_or(due, |at| at + REPAIRS_APART);
+        due.max(next_repair.min(behind.received + MAX_WAIT_IN_REPAIR))
     }
 
     /// When the last path that may have something outstanding brings it.

@@ -77,6 +77,33 @@ fn bound_to(link: usize) -> Vec<FilterRule> {
 }
 
 #[test]
+fn what_was_on_its_way_on_the_faster_link_comes_in_order_when_that_is_cut() {
+    // Half a megabyte: more than the slower link carries in the time that a hole is waited for otherwise.
+    for seed in 1..=3 {
+        let specs = [LinkSpec::new(100.0, 5), LinkSpec::new(50.0, 40).with_jitter_ms(4)];
+        let mut world = Tunnel::v2(links(&specs)).start_up(seed);
+        let flow = world.download();
+        world.run_for(secs(8) + millis(37 * seed));
+        let at = world.now();
+        let order = |world: &Run| world.stats(Side::Client).peers[0].lanes;
+        let before = order(&world);
+        world.cut(0);
+        world.run_for(secs(2));
+        let after = order(&world);
+        let lost = [
+            after.skipped - before.skipped,
+            after.deadline - before.deadline,
+            after.late - before.late,
+        ];
+        assert_eq!(lost, [0; 3], "{seed}");
+        // Later somebody is told to slow down, which takes a round trip to repair.
+        let silence = world.tcp(flow).progress().longest_silence(at, at + millis(400));
+        assert!(silence < millis(150), "{seed}: {silence:?}");
+        world.oracle().assert_clean();
+    }
+}
+
+#[test]
 fn the_other_link_stays_up_when_one_is_cut_whose_last_packets_were_on_their_way() {
     // Both fall silent at the end of the one that is cut, and feedback about the other is lost on it.
     for (delays, cut) in [((5, 5), 0), ((5, 5), 1), ((10, 20), 0), ((20, 10), 1), ((10, 40), 0)] {

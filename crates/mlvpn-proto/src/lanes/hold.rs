@@ -20,6 +20,8 @@ pub(super) struct Hold {
     skips: BTreeMap<u64, u64>,
     /// When the hole at the head was proven lost.
     pub(super) proven: Option<Instant>,
+    /// When a packet came that had been sent again for the hole at the head.
+    pub(super) repaired: Option<Instant>,
     /// Under what the hole at the head is filed.
     pub(super) filed: Option<Filed>,
 }
@@ -69,6 +71,14 @@ impl Hold {
     /// What is known of the hole at the head.
     pub(super) fn behind(&self) -> Option<Behind> {
         self.packets.first_key_value().map(|(_, held)| held.behind)
+    }
+
+    /// A packet of the hole at the head came at `now`. One that was sent later than what is behind the hole was sent
+    /// again.
+    pub(super) fn on_filled(&mut self, sent: SentAt, now: Instant) {
+        if self.behind().is_some_and(|behind| behind.sent < sent) {
+            self.repaired = Some(now);
+        }
     }
 
     /// Takes the packet `seq`, if it is the first.

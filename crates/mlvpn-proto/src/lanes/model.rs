@@ -161,7 +161,7 @@ proptest! {
         let mut late = 0;
         for &(lane, seq, at) in &outcome.delivered {
             let held = at - came[&(lane, seq)];
-            prop_assert!(held <= MAX_WAIT.as_micros() as u64, "held for {} µs", held);
+            prop_assert!(held <= MAX_WAIT_IN_REPAIR.as_micros() as u64, "held for {} µs", held);
             let highest = highest.entry(lane).or_insert(seq);
             late += u64::from(seq < *highest);
             *highest = seq.max(*highest);
@@ -233,9 +233,9 @@ proptest! {
             order.set_round_trip(path, Duration::from_micros(word.into()));
             outcome.drain(now);
             outcome.wait_until(&mut order, now);
-            prop_assert!(order.poll_timeout().is_none_or(|due| due <= now + MAX_WAIT));
+            prop_assert!(order.poll_timeout().is_none_or(|due| due <= now + MAX_WAIT_IN_REPAIR));
         }
-        outcome.wait_until(&mut order, now + MAX_WAIT);
+        outcome.wait_until(&mut order, now + MAX_WAIT_IN_REPAIR);
         prop_assert_eq!((order.stats().held_packets, order.stats().held_bytes), (0, 0));
     }
 }

@@ -222,6 +222,33 @@ fn without_proof_the_deadline_leaves_time_for_the_repair() {
 }
 
 #[test]
+fn what_a_silent_path_lost_is_waited_for_while_it_comes() {
+    let mut bench = Bench::new();
+    bench.order.set_repair_time(Some(Duration::from_millis(25)));
+    // What A was given until it died, and one packet of each three that B brings.
+    for n in 0..10 {
+        bench.receive(3 * n + 2, B, 210 + n);
+    }
+    for n in 0..10 {
+        bench.wait_until(230 + 15 * n);
+        let repairs =
+            [3 * n, 3 * n + 1].map(|seq| bench.insert(lane(7), seq, B, 200 + 15 * n, 230 + 15 * n));
+        assert_eq!(repairs, [true, true]);
+    }
+    assert_eq!(bench.delivered(), (0..30).collect::<Vec<_>>(), "135 ms after the first of them");
+    assert_eq!((bench.stats().late, bench.stats().deadline), (0, 0));
+
+    for n in 10..12 {
+        bench.receive(3 * n + 2, B, 400);
+    }
+    bench.insert(lane(7), 30, B, 411, 430);
+    bench.wait_until(479);
+    assert_eq!(bench.delivered(), [30]);
+    bench.wait_until(481);
+    assert_eq!(bench.delivered(), [32, 35], "nothing came for 50 ms");
+}
+
+#[test]
 fn a_slow_path_that_was_quiet_for_long_is_waited_for() {
     let mut bench = Bench::new();
     for seq in 0..2_000 {

@@ -121,6 +121,8 @@ fn print_all(
     loop {
         interrupt.wait(INTERVAL, || Ok(running.is_over()))?;
         if running.is_over() {
+            let receiver = if is_client { tunnel.server_status() } else { tunnel.client_status() }?;
+            println!("the receiver's order: {}", receiver["peers"][0]["lanes"]);
             return Ok(());
         }
         let (now, seen) = (clock.now_us(), running.bytes());

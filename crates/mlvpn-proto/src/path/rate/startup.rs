@@ -198,8 +198,8 @@ mod tests {
             MS * 24,
             "more than it varies by"
         );
-        assert_eq!(queue(Sight { jitters: (MS * 0, MS * 5), ..whole }, 110), MS * 23);
-        let unknown = Sight { jitters: (MS * 0, MS * 0), is_known: false, ..whole };
+        assert_eq!(queue(Sight { jitters: (Duration::ZERO, MS * 5), ..whole }, 110), MS * 23);
+        let unknown = Sight { jitters: (Duration::ZERO, Duration::ZERO), is_known: false, ..whole };
         assert_eq!(queue(unknown, 120), Duration::ZERO, "a pause of somebody on the way");
     }
 

@@ -9,8 +9,11 @@ use crate::policy::Policy;
 use crate::recovery::Parcel;
 use crate::time::{Duration, Instant};
 
-/// What is sent again at once: as much as the other paths carry in this time.
-const REINJECTED: Duration = Duration::from_millis(50);
+/// What is too late on a path is sent again at once: as much as the other paths carry in this time.
+const OVERTAKEN: Duration = Duration::from_millis(50);
+/// Of what is lost on a path that fell silent, this much: the sender in the tunnel would send it again, too, and later. The
+/// receiver waits for as long as it comes, up to 300 ms.
+const REINJECTED: Duration = Duration::from_millis(150);
 /// And as many bytes at least: what paths carry that were not tested yet is not known.
 pub(super) const LEAST_REINJECTED: f64 = 32.0 * 1024.0;
 /// What stands in a path's queue for longer than this is late: less than half of what a receiver waits.
@@ -18,9 +21,9 @@ const LATE: Duration = Duration::from_millis(60);
 
 impl Session {
     /// What is on its way on a path that fell silent, or led elsewhere, is sent again on others, as much
-    /// as they carry in 50 ms; the rest is given up. What is bound to a path that is up stays bound.
+    /// as they carry in 150 ms; the rest is given up. What is bound to a path that is up stays bound.
     pub(super) fn reinject(&mut self, id: PathId, shared: &mut Shared<'_>, now: Instant) {
-        let mut budget = self.carried_by(|path| path.id != id).max(LEAST_REINJECTED);
+        let mut budget = self.carried_in(REINJECTED, |path| path.id != id).max(LEAST_REINJECTED);
         let Self { paths, upload, .. } = self;
         let Some(path) = paths[id.slot()].as_deref_mut() else { return };
         let stays_bound = path.is_up();
@@ -61,7 +64,7 @@ impl Session {
                 && !other.rate.is_over()
                 && other.srtt() / 2 < arrival
         };
-        let mut budget = self.carried_by(is_sooner);
+        let mut budget = self.carried_in(OVERTAKEN, is_sooner);
         let slow: PathSet =
             self.paths().filter(|path| !is_sooner(path)).map(|path| path.id).collect();
         let Self { paths, upload, .. } = self;
@@ -80,11 +83,11 @@ impl Session {
         }
     }
 
-    /// Bytes that the paths which are up and `eligible` carry in [`REINJECTED`].
-    fn carried_by(&self, eligible: impl Fn(&Path) -> bool) -> f64 {
+    /// Bytes that the paths which are up and `eligible` carry in `time`.
+    fn carried_in(&self, time: Duration, eligible: impl Fn(&Path) -> bool) -> f64 {
         let paths = self.paths().filter(|path| path.is_up() && eligible(path));
         let rate: f64 = paths.map(|path| path.rate.capacity() as f64).sum();
-        rate * REINJECTED.as_secs_f64()
+        rate * time.as_secs_f64()
     }
 }
 
