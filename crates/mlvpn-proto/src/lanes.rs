@@ -42,7 +42,7 @@ pub const MAX_WAIT: Duration = Duration::from_millis(150);
 /// While repairs fill a hole that is not proven, the next one is waited for so long. What was on its way on a link that
 /// died takes longer over a slower one.
 const REPAIRS_APART: Duration = Duration::from_millis(50);
-/// And no packet is held longer in all.
+/// No packet is held longer than this, though repairs come.
 pub const MAX_WAIT_IN_REPAIR: Duration = Duration::from_millis(300);
 /// The longest repair that is waited for.
 pub const MAX_REPAIR_TIME: Duration = Duration::from_millis(120);

@@ -14,7 +14,7 @@ use crate::wire::v2::{Lane, LaneSeq};
 /// How often a packet is sent again `[M3]`.
 const MAX_TRIES: u8 = 3;
 /// How old a packet may be when it is sent again, beside one and a half round trips of the path that
-/// lost it: the receiver holds nothing for longer than 150 ms.
+/// lost it: unless repairs come the receiver holds nothing for longer than 150 ms.
 const PATIENCE: Duration = Duration::from_millis(120);
 /// Of the bytes sent, so many may be sent again: more loss than that is congestion.
 const SHARE: f64 = 0.10;

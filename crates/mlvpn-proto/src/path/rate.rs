@@ -275,7 +275,7 @@ impl RateController {
     }
 
     fn is_calm(&self) -> bool {
-        self.measured.queue.jitter() < startup::NOTABLE_JITTER
+        startup::is_calm(self.measured.queue.jitter())
     }
 
     /// What may be sent at most, in bytes per second.

@@ -87,8 +87,10 @@ pub(in crate::bench) fn run(options: &Options, root: &Path, arguments: &[&str]) 
 }
 
 fn cut_after(time: Duration, victim: &LabLink, running: &RunningTransfer, interrupt: &Interrupt) {
-    let outcome = interrupt.wait(time, || Ok(running.is_over())).and_then(|_| victim.cut());
-    println!("the fastest link is cut: {outcome:?}");
+    match interrupt.wait(time, || Ok(running.is_over())).and_then(|_| victim.cut()) {
+        Ok(()) => println!("the fastest link is cut"),
+        Err(error) => eprintln!("cannot cut the fastest link: {error:#}"),
+    }
 }
 
 /// Prints when nothing arrived for [`SILENCE`], as long as the transfer lasts.

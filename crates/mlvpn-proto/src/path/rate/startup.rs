@@ -41,7 +41,7 @@ pub(super) struct Sight {
 
 impl Sight {
     fn is_calm(&self) -> bool {
-        self.jitters.0 < NOTABLE_JITTER
+        is_calm(self.jitters.0)
     }
 
     fn is_whole(&self) -> bool {
@@ -125,6 +125,11 @@ impl Startup {
         }
         self.flat_rounds >= FLAT_ROUNDS
     }
+}
+
+/// Whether delays with that jitter hardly vary.
+pub(super) fn is_calm(jitter: Duration) -> bool {
+    jitter < NOTABLE_JITTER
 }
 
 /// For so long what was sent before may still be what is told of.
