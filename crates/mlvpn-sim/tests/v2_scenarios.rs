@@ -104,6 +104,26 @@ fn what_was_on_its_way_on_the_faster_link_comes_in_order_when_that_is_cut() {
 }
 
 #[test]
+fn news_of_what_arrived_before_a_cut_does_not_bring_the_dead_link_back() {
+    // It comes over the other link, later than the first link's silence is noticed.
+    for seed in 1..=5 {
+        let specs = [LinkSpec::new(100.0, 5), LinkSpec::new(50.0, 35).with_jitter_ms(2)];
+        let mut world = Tunnel::v2(links(&specs)).start_up(seed);
+        world.download();
+        world.run_for(secs(5) + millis(37 * seed));
+        world.cut(0);
+        let is_suspect = |world: &Run| {
+            let links = &world.stats(Side::Server).links;
+            links[0].path.as_ref().is_some_and(|path| path.is_suspect)
+        };
+        assert!(world.run_while_not(millis(60), is_suspect), "{seed}");
+        let is_back = world.run_while_not(millis(500), |world| !is_suspect(world));
+        assert!(!is_back, "{seed}: {:?}", world.now());
+        world.oracle().assert_clean();
+    }
+}
+
+#[test]
 fn the_other_link_stays_up_when_one_is_cut_whose_last_packets_were_on_their_way() {
     // Both fall silent at the end of the one that is cut, and feedback about the other is lost on it.
     for (delays, cut) in [((5, 5), 0), ((5, 5), 1), ((10, 20), 0), ((20, 10), 1), ((10, 40), 0)] {

@@ -7,7 +7,7 @@
 //! | `control` | what is sent beside data: challenges, feedback, acknowledgements, probes |
 //! | `feedback` | what the peer tells of the paths, and how much this end may tell |
 //! | `terms` | what both ends want the paths used for |
-//! | `life` | when paths come up, are suspect, and go down |
+//! | `life`, `progress` | when paths come up, are suspect, and go down; what tells that they carry something |
 //! | `send` | what goes to the paths next: sealed, in batches |
 //! | `reinjection` | what goes over another path as well, since its own is silent or slow |
 //! | `field` | among which paths is chosen |
@@ -22,6 +22,7 @@ mod field;
 mod life;
 pub(crate) mod migration;
 pub(crate) mod path;
+mod progress;
 mod promise;
 pub(crate) mod receive;
 mod reinjection;

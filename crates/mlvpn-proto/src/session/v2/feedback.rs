@@ -2,6 +2,7 @@
 //! this end may tell of its own.
 
 use super::path::Path;
+use super::progress::News;
 use super::{Session, Shared};
 use crate::id::{PacketNumber, PathId};
 use crate::path::flight::Outcome;
@@ -29,11 +30,11 @@ const SAVED_WHILE_UNKNOWN: (f64, f64) = (60_000.0, 30_000.0);
 const SAVED: Duration = Duration::from_millis(50);
 
 impl Session {
-    /// Feedback about a path, which came at `arrived_at`.
+    /// Feedback about a path, which came over the path `over` at `arrived_at`.
     pub(super) fn on_feedback(
         &mut self,
         feedback: &Feedback,
-        arrived_at: Instant,
+        (over, arrived_at): (PathId, Instant),
         shared: &mut Shared<'_>,
         now: Instant,
     ) {
@@ -47,7 +48,6 @@ impl Session {
         if let Some(rtt) = outcome.rtt {
             path.rtt.on_sample(rtt, now);
         }
-        path.times.on_feedback(!outcome.acked.is_empty(), now);
         path.health.is_said_silent = feedback.is_silent && !path.flight.is_empty();
         let transit = report.lowest_transit.filter(|_| is_newer);
         let transit = transit.map(|transit| upload.unwrap_transit(transit));
@@ -62,10 +62,11 @@ impl Session {
             };
         }
         let (id, rtt, round) = (path.id, path.srtt(), outcome.rtt);
-        let has_arrived = !outcome.acked.is_empty();
+        let newest = outcome.acked.iter().map(|packet| packet.sent_at).max();
+        let news = newest.map(|sent_at| News { sent_at, is_own: over == id });
         self.settle(id, outcome, rtt, shared, now);
-        if has_arrived {
-            self.on_progress(id, now);
+        if let Some(news) = news {
+            self.on_news(id, news, now);
         }
         if is_newer {
             self.overtake_late(id, now);

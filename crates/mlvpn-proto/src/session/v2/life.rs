@@ -2,6 +2,7 @@
 
 use super::migration::{Migration, Verdict};
 use super::path::{Path, PathState, Route};
+use super::progress::News;
 use super::{Session, Shared};
 use crate::config::Role;
 use crate::id::PathId;
@@ -59,13 +60,18 @@ impl Path {
 
     /// Since when nothing arrives though something is on its way.
     fn silent_since(&self) -> Option<Instant> {
-        self.flight.oldest().map(|oldest| oldest.max(self.times.progress))
+        self.flight.oldest().map(|oldest| oldest.max(self.progress.at()))
     }
 
     /// When the path becomes suspect if nothing arrives.
     fn suspect_at(&self) -> Option<Instant> {
-        let since = self.silent_since()?;
-        Some((since + self.probe_timeout()).max(self.health.recheck))
+        Some(self.doubtful_at()?.max(self.health.recheck))
+    }
+
+    /// When it has been silent for longer than it should be.
+    fn doubtful_at(&self) -> Option<Instant> {
+        let patience = self.progress.patience().unwrap_or_else(|| self.probe_timeout());
+        Some(self.silent_since()? + patience)
     }
 
     fn down_at(&self) -> Option<Instant> {
@@ -93,16 +99,25 @@ impl Path {
         !(self.terms.is_metered && self.mtu.is_complete())
     }
 
-    /// Something that was sent has arrived: a path that was suspect is up again `[P12]`.
-    fn on_alive(&mut self, now: Instant) {
-        self.times.progress = now;
-        self.health.is_said_silent = false;
+    /// Something that was sent has arrived: a path that was suspect is up again, unless that is belated news of what
+    /// was before `[P12]`, `[P14]`.
+    fn on_news(&mut self, news: News, now: Instant) {
         if self.flight.is_empty() {
             self.times.on_repair_followed();
         }
-        if self.state != PathState::Suspect {
+        let is_usual = self.progress.on_news(news, self.srtt(), now);
+        if is_usual {
+            self.progress.set_patience(self.probe_timeout());
+        } else if news.sent_at < self.since {
             return;
         }
+        self.health.is_said_silent = false;
+        if self.state == PathState::Suspect {
+            self.on_revived(now);
+        }
+    }
+
+    fn on_revived(&mut self, now: Instant) {
         let was_short = now.saturating_since(self.since) < self.probe_timeout();
         self.enter(PathState::Up, now);
         self.health.next_probe = None;
@@ -154,7 +169,7 @@ impl Session {
         let Some(path) = self.path_mut(id) else { return };
         path.enter(PathState::Up, now);
         path.has_been_up = true;
-        path.times.progress = now;
+        path.progress.restart(now);
         path.health.next_probe = None;
         // Its answer tells the round trip [P10].
         self.push_frame(id, &Frame::Ping);
@@ -190,9 +205,9 @@ impl Session {
     }
 
     /// Something that was sent on a path has arrived.
-    pub(super) fn on_progress(&mut self, id: PathId, now: Instant) {
+    pub(super) fn on_news(&mut self, id: PathId, news: News, now: Instant) {
         let Some(path) = self.path_mut(id) else { return };
-        path.on_alive(now);
+        path.on_news(news, now);
     }
 
     /// The peer repeated a challenge `[P2]`.
@@ -267,9 +282,7 @@ impl Session {
 
     /// Whether another path is up and nothing speaks against it.
     fn has_living_other(&self, id: PathId, now: Instant) -> bool {
-        let is_silent = |path: &Path| {
-            path.silent_since().is_some_and(|since| since + path.probe_timeout() <= now)
-        };
+        let is_silent = |path: &Path| path.doubtful_at().is_some_and(|at| at <= now);
         let lives = |path: &Path| path.is_up() && !is_silent(path);
         self.paths().any(|path| path.id != id && lives(path))
     }

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 
 use super::feedback::FeedbackBudget;
 use super::migration::Migration;
+use super::progress::Progress;
 use crate::crypto::replay::ReplayWindow;
 use crate::crypto::v2::PacketCounter;
 use crate::id::{LinkIndex, PacketNumber, PathId};
@@ -87,6 +88,7 @@ pub(crate) struct Path {
     /// Packets to acknowledge.
     pub(crate) acks: Vec<TruncatedNumber>,
     pub(crate) times: Times,
+    pub(super) progress: Progress,
     pub(super) budget: FeedbackBudget,
     pub(crate) loss: LossShare,
     pub(crate) received_loss: ReceivedLoss,
@@ -113,11 +115,6 @@ pub(crate) struct Times {
     /// Something that the peer answers.
     pub(crate) sent: Instant,
     pub(crate) received: Option<Instant>,
-    /// When something that was sent is known to have arrived.
-    pub(crate) progress: Instant,
-    /// When feedback about the path came last, and how often it comes at present.
-    feedback: Option<Instant>,
-    feedback_interval: Duration,
     /// When the latest packet with data that came was sent, on the peer's clock, and when it came.
     pub(crate) data_sent: Option<(SendTime, Instant)>,
     /// The latest packet that repairs a loss, as long as too little follows it.
@@ -191,15 +188,8 @@ impl Path {
             own_limit: None,
             terms: LinkTerms::default(),
             acks: Vec::new(),
-            times: Times {
-                sent: now,
-                received: None,
-                progress: now,
-                feedback: None,
-                feedback_interval: Duration::ZERO,
-                data_sent: None,
-                repair: None,
-            },
+            times: Times { sent: now, received: None, data_sent: None, repair: None },
+            progress: Progress::new(now),
             budget: FeedbackBudget::new(now),
             loss: LossShare::default(),
             received_loss: ReceivedLoss::default(),
@@ -229,7 +219,7 @@ impl Path {
         self.rate.restart(now);
         self.loss = LossShare::default();
         self.health = Health::default();
-        self.times.progress = now;
+        self.progress.restart(now);
     }
 
     pub(crate) fn enter(&mut self, state: PathState, now: Instant) {
@@ -288,7 +278,7 @@ impl Path {
 
     /// What arrived at the peer lately, in bytes per second; nothing when it has told of nothing for a while.
     fn delivery_rate(&self, now: Instant) -> Option<u64> {
-        let is_over = now.saturating_since(self.times.feedback?) > DELIVERY_SPAN;
+        let is_over = now.saturating_since(self.progress.last_news()?) > DELIVERY_SPAN;
         if is_over { Some(0) } else { self.rate.delivery_rate(DELIVERY_SPAN) }
     }
 
@@ -354,10 +344,10 @@ impl Path {
         self.rtt.estimator.smoothed().unwrap_or_default()
     }
 
-    /// How long nothing may arrive while something is on its way `[M2]`.
+    /// How long it takes until news of what is sent now comes, or nothing will `[M2]`.
     pub(crate) fn probe_timeout(&self) -> Duration {
         let variation = self.rtt.estimator.variation().unwrap_or(INITIAL_RTT / 2);
-        let interval = report_interval(self.srtt()).max(self.times.feedback_interval);
+        let interval = report_interval(self.srtt()).max(self.progress.interval());
         self.srtt() + (variation * 4).max(LEAST_VARIATION) + interval
     }
 
@@ -398,21 +388,6 @@ impl Times {
     /// A PING follows the latest repair, or nothing is on its way any more.
     pub(crate) fn on_repair_followed(&mut self) {
         self.repair = None;
-    }
-
-    /// Feedback came; `has_news` when it told of an arrival. The longest interval counts, and is
-    /// forgotten within some ten reports.
-    pub(crate) fn on_feedback(&mut self, has_news: bool, now: Instant) {
-        const LONGEST: Duration = Duration::from_millis(250);
-        if !has_news {
-            return;
-        }
-        if let Some(last) = self.feedback.replace(now) {
-            let interval = now.saturating_since(last);
-            if interval <= LONGEST {
-                self.feedback_interval = interval.max(self.feedback_interval * 7 / 8);
-            }
-        }
     }
 }
 

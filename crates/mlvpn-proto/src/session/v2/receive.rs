@@ -248,7 +248,7 @@ impl Session {
         match *frame {
             Frame::Padding(_) | Frame::Ping | Frame::Skippable(_) | Frame::Data(..) => {}
             Frame::Feedback(feedback) => {
-                self.on_feedback(&feedback, origin.arrived_at, shared, now);
+                self.on_feedback(&feedback, (id, origin.arrived_at), shared, now);
                 self.clear_path(&feedback, id, shared, now);
             }
             Frame::PathChallenge { path, token } if path == id => {
