@@ -6,6 +6,7 @@ mod scenario;
 mod table;
 pub(super) mod trace;
 pub(super) mod tunnel;
+mod weather;
 
 use std::path::Path;
 use std::time::Duration;
@@ -99,8 +100,9 @@ fn measure(
 ) -> Result<()> {
     table.other_loads.push(other_load()?);
     let links = scenario.links()?;
-    let add =
-        |lab: mlvpn_lab::LabBuilder, link: &scenario::Link| lab.link(&link.name, link.spec.clone());
+    let add = |lab: mlvpn_lab::LabBuilder, link: &scenario::Link| {
+        lab.link(&link.name, link.line.link.clone())
+    };
     let lab = links.iter().fold(Lab::builder(), add).build()?;
     let (congestion, long) = (options.congestion.as_str(), options.long());
     let bench = Bench { program, lab: &lab, links: &links, congestion, long, interrupt };

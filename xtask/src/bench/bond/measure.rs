@@ -13,6 +13,7 @@ use mlvpn_sim::link::Direction;
 use super::credentials::Credentials;
 use super::scenario::{Link, fastest, possible_mbit};
 use super::tunnel::{SERVER, Tunnel};
+use super::weather::under_weather;
 
 /// Both ways.
 pub(super) const DIRECTIONS: [Direction; 2] = [Direction::Down, Direction::Up];
@@ -93,7 +94,8 @@ impl Bench<'_> {
     /// # Errors
     /// When the tunnel or a transfer fails, or a signal says to stop.
     pub(super) fn together(&self, direction: Direction, alone: &Alone) -> Result<Figures> {
-        let possible = possible_mbit(self.links, direction)?;
+        let long = self.long;
+        let possible = |from, to| possible_mbit(self.links, direction, from, to);
         let best_mbit = match direction {
             Direction::Down => alone.best_mbit[0],
             Direction::Up => alone.best_mbit[1],
@@ -104,13 +106,13 @@ impl Bench<'_> {
             let many = self.transfer(direction, MANY, START)?;
             self.pause()?;
             let silence_ms = self.silence(direction)?;
-            let long = self.long.as_secs_f64();
-            let settled_mbit = one.series.mean_mbit_between(long / 2.0, long);
+            let seconds = long.as_secs_f64();
+            let settled_mbit = one.series.mean_mbit_between(seconds / 2.0, seconds);
             Ok(Figures {
                 settled_mbit,
-                settled: settled_mbit / possible,
+                settled: settled_mbit / possible(long / 2, long)?,
                 start: one.series.mean_mbit_between(0.0, START.as_secs_f64()) / best_mbit,
-                many: many.mbit() / possible,
+                many: many.mbit() / possible(Duration::ZERO, START)?,
                 ping_p50_ms: percentile(&pings.rtts_ms, 50) - alone.idle_ms,
                 ping_p95_ms: percentile(&pings.rtts_ms, 95) - alone.idle_ms,
                 silence_ms,
@@ -144,24 +146,29 @@ impl Bench<'_> {
         flows: usize,
         duration: Duration,
     ) -> Result<TransferReport> {
-        let running = self.plan(direction, duration).flows(flows).start()?;
-        self.await_end(&running, duration)?;
-        checked(running)
+        under_weather(self.lab, self.links, duration, self.interrupt, || {
+            let running = self.plan(direction, duration).flows(flows).start()?;
+            self.await_end(&running, duration)?;
+            checked(running)
+        })
     }
 
     fn transfer_beside_pings(&self, direction: Direction) -> Result<(TransferReport, PingReport)> {
         let ping = Ping::to(SERVER).count(u16::MAX).interval(PING_INTERVAL).steadily();
-        let running = self.plan(direction, self.long).start()?;
-        let is_over = AtomicBool::new(false);
-        let pings = thread::scope(|scope| {
-            let pinging = scope
-                .spawn(|| ping.run_while(self.lab.client(), || !is_over.load(Ordering::Relaxed)));
-            let ended = self.await_end(&running, self.long);
-            is_over.store(true, Ordering::Relaxed);
-            let report = pinging.join().map_err(|_| anyhow!("the pings have panicked"))?;
-            ended.and(report)
-        })?;
-        Ok((checked(running)?, pings))
+        under_weather(self.lab, self.links, self.long, self.interrupt, || {
+            let running = self.plan(direction, self.long).start()?;
+            let is_over = &AtomicBool::new(false);
+            let pings = thread::scope(|scope| {
+                let is_going_on = || !is_over.load(Ordering::Relaxed);
+                let client = self.lab.client();
+                let pinging = scope.spawn(move || ping.run_while(client, is_going_on));
+                let ended = self.await_end(&running, self.long);
+                is_over.store(true, Ordering::Relaxed);
+                let report = pinging.join().map_err(|_| anyhow!("the pings have panicked"))?;
+                ended.and(report)
+            })?;
+            Ok((checked(running)?, pings))
+        })
     }
 
     fn idle_pings(&self) -> Result<PingReport> {
@@ -172,7 +179,7 @@ impl Bench<'_> {
         Ok(report)
     }
 
-    /// Cuts the fastest link under a flow. Returns the longest time without payload from then on, in ms.
+    /// Cuts the fastest link under a flow, in fair weather. Returns the longest time without payload from then on, in ms.
     fn silence(&self, direction: Direction) -> Result<f64> {
         let victim = self.lab.link(&fastest(self.links, direction)?.name);
         let running = self.plan(direction, BEFORE_CUT + AFTER_CUT).start()?;

@@ -17,6 +17,7 @@ use super::credentials::Credentials;
 use super::measure::Bench;
 use super::scenario::{SCENARIOS, Scenario, fastest};
 use super::tunnel::Tunnel;
+use super::weather::under_weather;
 use crate::bench::build::Program;
 
 const INTERVAL: Duration = Duration::from_millis(200);
@@ -58,7 +59,7 @@ pub(in crate::bench) fn run(options: &Options, root: &Path, arguments: &[&str]) 
     let links = scenario.links()?;
     let interrupt = Interrupt::watch()?;
     let lab =
-        links.iter().fold(Lab::builder(), |lab, link| lab.link(&link.name, link.spec.clone()));
+        links.iter().fold(Lab::builder(), |lab, link| lab.link(&link.name, link.line.link.clone()));
     let lab = lab.build()?;
     let names: Vec<_> = links.iter().map(|link| link.name.as_str()).collect();
     let tunnel = Tunnel::start(&mlvpn, &lab, &names, Credentials::Password, &interrupt)?;
@@ -74,15 +75,17 @@ pub(in crate::bench) fn run(options: &Options, root: &Path, arguments: &[&str]) 
         long,
         interrupt: &interrupt,
     };
-    let running = bench.plan(direction, long).flows(usize::from(options.flows)).start()?;
     let victim = lab.link(&fastest(&links, direction)?.name);
-    thread::scope(|scope| {
-        scope.spawn(|| print_silences(&running, &interrupt));
-        if options.cut {
-            scope.spawn(|| cut_after(long / 2, victim, &running, &interrupt));
-        }
-        print_all(&running, &tunnel, sender, options.up, &interrupt)
-            .map_err(|error| tunnel.explain(&error))
+    under_weather(&lab, &links, long, &interrupt, || {
+        let running = bench.plan(direction, long).flows(usize::from(options.flows)).start()?;
+        thread::scope(|scope| {
+            scope.spawn(|| print_silences(&running, &interrupt));
+            if options.cut {
+                scope.spawn(|| cut_after(long / 2, victim, &running, &interrupt));
+            }
+            print_all(&running, &tunnel, sender, options.up, &interrupt)
+                .map_err(|error| tunnel.explain(&error))
+        })
     })
 }
 
