@@ -2,7 +2,7 @@
 
 use mlvpn_proto::filter::Filter;
 use mlvpn_proto::{Duration, Event, FilterRule, Instant, LinkIndex, PacketKind, Treatment};
-use mlvpn_sim::link::{Direction, LinkSpec, Stalls, WanLink};
+use mlvpn_sim::link::{Change, Direction, LinkSpec, Schedule, Stalls, WanLink};
 use mlvpn_sim::packet::Side;
 use mlvpn_sim::rng::Seed;
 use mlvpn_sim::traffic::FlowId;
@@ -119,6 +119,33 @@ fn news_of_what_arrived_before_a_cut_does_not_bring_the_dead_link_back() {
         assert!(world.run_while_not(millis(60), is_suspect), "{seed}");
         let is_back = world.run_while_not(millis(500), |world| !is_suspect(world));
         assert!(!is_back, "{seed}: {:?}", world.now());
+        world.oracle().assert_clean();
+    }
+}
+
+#[test]
+fn a_link_whose_way_back_dies_is_used_on() {
+    // The news of what arrives over it comes over the other one from then on. At first that is a surprise.
+    for seed in 1..=5 {
+        let specs = [LinkSpec::new(50.0, 5), LinkSpec::new(50.0, 35).with_jitter_ms(2)];
+        let mut world = Tunnel::v2(links(&specs)).start_up(seed);
+        // 40 packets a second.
+        let flow = world.udp(Side::Client, 1_000, 0.32);
+        world.run_for(secs(3) + millis(7 * seed));
+        let dead = Change::Cut(Direction::Down, true);
+        world.schedule(0, Schedule::new().at(Duration::ZERO, dead));
+        let mut suspect = 0;
+        for _ in 0..1_000 {
+            world.run_for(millis(1));
+            let links = &world.stats(Side::Client).links;
+            suspect += u32::from(links[0].path.as_ref().is_some_and(|path| path.is_suspect));
+        }
+        assert!(suspect < 120, "{seed}: suspect for {suspect} ms");
+        let before = carried(&world, 0, Direction::Up);
+        world.run_for(secs(1));
+        let bytes = carried(&world, 0, Direction::Up) - before;
+        assert!(bytes > 40 * 1_000, "{seed}: {bytes} bytes in the second after");
+        assert_eq!(world.finish_udp(flow).lost(), 0, "{seed}");
         world.oracle().assert_clean();
     }
 }

@@ -105,12 +105,13 @@ impl Path {
         if self.flight.is_empty() {
             self.times.on_repair_followed();
         }
-        let is_usual = self.progress.on_news(news, self.srtt(), now);
-        if is_usual {
-            self.progress.set_patience(self.probe_timeout());
-        } else if news.sent_at < self.since {
+        if self.state == PathState::Suspect && news.sent_at >= self.since {
+            self.progress.expect_from_others();
+        }
+        if !self.progress.on_news(news, self.srtt(), now) {
             return;
         }
+        self.progress.set_patience(self.probe_timeout());
         self.health.is_said_silent = false;
         if self.state == PathState::Suspect {
             self.on_revived(now);
@@ -351,5 +352,73 @@ impl Session {
             }),
         ];
         candidates.into_iter().flatten().min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::{LinkIndex, PacketNumber};
+
+    fn at(millis: u64) -> Instant {
+        Instant::from_millis(millis)
+    }
+
+    fn ms(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    /// A path that brings news about itself each 5 ms, for the last time at 145 ms; what was sent at 140 ms and since
+    /// is outstanding. It is suspect when silent for 10 + 5 + 5 ms.
+    fn path() -> Path {
+        let route = Route { link: LinkIndex(0), remote: "192.0.2.1:5080".parse().unwrap() };
+        let mut path = Path::new(PathId::new(0).unwrap(), route, at(0));
+        path.enter(PathState::Up, at(50));
+        for sent in (90..=135).step_by(5) {
+            path.rtt.on_sample(ms(10), at(sent + 10));
+            path.on_news(News { sent_at: at(sent), is_own: true }, at(sent + 10));
+        }
+        for (number, sent) in [140, 145].into_iter().enumerate() {
+            path.flight.on_sent(PacketNumber(number as u64), 100, true, None, at(sent));
+        }
+        path
+    }
+
+    /// News over another path, of what was sent at `sent`, with the round trip that it makes.
+    fn news_over_another(path: &mut Path, sent: u64, now: u64) {
+        path.rtt.on_sample(ms(now - sent), at(now));
+        path.on_news(News { sent_at: at(sent), is_own: false }, at(now));
+    }
+
+    #[test]
+    fn belated_news_does_not_put_off_the_suspicion() {
+        let mut path = path();
+        let suspect_at = path.suspect_at().unwrap();
+        assert!((at(165)..=at(180)).contains(&suspect_at), "{suspect_at:?}");
+        let before = path.probe_timeout();
+        news_over_another(&mut path, 130, 160);
+        assert!(path.probe_timeout() > before + ms(15));
+        assert_eq!(path.suspect_at(), Some(suspect_at));
+    }
+
+    #[test]
+    fn a_suspect_path_is_up_with_news_of_what_was_sent_since_and_stays_so() {
+        let mut path = path();
+        path.on_suspected(at(170));
+        news_over_another(&mut path, 140, 185);
+        assert_eq!(path.state, PathState::Suspect);
+        news_over_another(&mut path, 175, 220);
+        assert_eq!(path.state, PathState::Up);
+        assert!(path.suspect_at().unwrap() >= at(220) + ms(45), "{:?}", path.suspect_at());
+    }
+
+    #[test]
+    fn belated_news_leaves_the_peers_word_that_nothing_comes() {
+        let mut path = path();
+        path.health.is_said_silent = true;
+        news_over_another(&mut path, 135, 160);
+        assert!(path.health.is_said_silent);
+        path.on_news(News { sent_at: at(145), is_own: true }, at(165));
+        assert!(!path.health.is_said_silent);
     }
 }

@@ -344,7 +344,7 @@ impl Path {
         self.rtt.estimator.smoothed().unwrap_or_default()
     }
 
-    /// How long it takes until news of what is sent now comes, or nothing will `[M2]`.
+    /// News of what is sent now comes within this time, if at all `[M2]`.
     pub(crate) fn probe_timeout(&self) -> Duration {
         let variation = self.rtt.estimator.variation().unwrap_or(INITIAL_RTT / 2);
         let interval = report_interval(self.srtt()).max(self.progress.interval());

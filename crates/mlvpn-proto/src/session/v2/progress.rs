@@ -5,8 +5,8 @@ use crate::time::{Duration, Instant};
 
 /// Feedback that comes less often than this says nothing of how often it comes under load.
 const LONGEST_INTERVAL: Duration = Duration::from_millis(250);
-/// A path that brought so much news in a row about itself is expected to bring the next, too: it is an exception when
-/// another path does, so often at the most `[P14]`.
+/// A path that brought so much news in a row about itself is expected to bring the next, too: when another path does,
+/// that is an exception, at most so often in a row `[P14]`.
 const OWN_NEWS: u8 = 9;
 const EXCEPTIONS: u8 = 3;
 
@@ -26,7 +26,7 @@ pub(super) struct Progress {
     /// When news came last, and how often it comes at present.
     news: Option<Instant>,
     interval: Duration,
-    /// News in a row that the path brought itself, less the exceptions since.
+    /// News that the path brought itself, less the exceptions.
     own_news: u8,
     patience: Option<Duration>,
 }
@@ -37,7 +37,7 @@ impl Progress {
         Self { at: now, news: None, interval: Duration::ZERO, own_news: 0, patience: None }
     }
 
-    /// The path begins anew; nothing is on its way.
+    /// What was sent before is not judged any more.
     pub(super) fn restart(&mut self, now: Instant) {
         self.at = now;
         self.own_news = 0;
@@ -69,18 +69,20 @@ impl Progress {
         self.patience = Some(patience);
     }
 
+    /// What another path brings is no exception: the path lives, and its news comes that way now.
+    pub(super) fn expect_from_others(&mut self) {
+        self.own_news = 0;
+    }
+
     /// News came of a path with the smoothed round trip `srtt`. Returns whether it came the usual way. When a path has
     /// died that brought the news about itself, the last of it comes late, over another path, and tells of what
     /// arrived before: it counts from when it was due `[P14]`.
     pub(super) fn on_news(&mut self, news: News, srtt: Duration, now: Instant) -> bool {
+        let interval = self.news.replace(now).map(|last| now.saturating_since(last));
+        self.on_interval(interval);
         let is_usual = self.is_usual(news.is_own);
-        let last = self.news.replace(now);
-        if is_usual {
-            self.at = now;
-            self.on_interval(last.map(|last| now.saturating_since(last)));
-        } else {
-            self.at = self.at.max((news.sent_at + srtt).min(now));
-        }
+        let due = if is_usual { now } else { (news.sent_at + srtt).min(now) };
+        self.at = self.at.max(due);
         is_usual
     }
 
@@ -125,10 +127,10 @@ mod tests {
     }
 
     #[test]
-    fn belated_news_counts_from_when_it_was_due_and_not_as_an_interval() {
+    fn belated_news_counts_from_when_it_was_due() {
         let mut progress = own_path();
         assert!(!news(&mut progress, false, 190, 60));
-        assert_eq!((progress.at(), progress.interval()), (at(150), Duration::from_millis(5)));
+        assert_eq!(progress.at(), at(150));
         // What is older than what is known says nothing.
         assert!(!news(&mut progress, false, 195, 90));
         assert_eq!((progress.at(), progress.last_news()), (at(150), Some(at(195))));
