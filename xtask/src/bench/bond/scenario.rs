@@ -73,10 +73,15 @@ impl Scenario {
         (1..).zip(&self.specs).map(link).collect()
     }
 
-    /// The links as the command line of others takes them.
+    /// The links, as the command line of others takes them, and what happens to the second.
     pub(super) fn describe(&self) -> String {
-        let steps = if self.weather == Weather::Steps { ", every 5 s a fifth" } else { "" };
-        format!("{}{steps}", self.specs.join(" + "))
+        let weather = match self.weather {
+            Weather::Steady => "",
+            Weather::Steps => "; the second's rates fall to a fifth or come back every 5 s",
+            Weather::Walk => "; the second's rates wander",
+            Weather::Handovers => "; the second's delay and loss change with handovers",
+        };
+        format!("`{}`{weather}", self.specs.join(" + "))
     }
 }
 
@@ -140,8 +145,9 @@ mod tests {
             let links = scenario.links().unwrap();
             for direction in [Direction::Down, Direction::Up] {
                 let possible = possible_mbit(&links, direction, Duration::ZERO, TEN).unwrap();
-                let best = fastest(&links, direction).unwrap().rate(direction).unwrap();
-                assert!(possible > 1.0 && best >= links[0].rate(direction).unwrap());
+                assert!(possible > 1.0, "{}", scenario.name);
+                let expected = if scenario.name == "steps" { "link2" } else { "link1" };
+                assert_eq!(fastest(&links, direction).unwrap().name, expected, "{}", scenario.name);
             }
         }
     }
@@ -156,7 +162,6 @@ mod tests {
     #[test]
     fn what_steps_give_counts_on_average() {
         let links = SCENARIOS.last().unwrap().links().unwrap();
-        assert_eq!(fastest(&links, Direction::Down).unwrap().name, "link2");
         for (from, to, mbit) in [(0, 5, 70.0), (5, 10, 30.0), (30, 60, 50.0)] {
             let window = (Duration::from_secs(from), Duration::from_secs(to));
             let possible = possible_mbit(&links, Direction::Down, window.0, window.1).unwrap();

@@ -51,7 +51,7 @@ impl fmt::Display for Table {
         write!(f, "{}", self.machine)?;
         writeln!(f, "- TCP: {}, one flow of {} s", self.congestion, self.seconds)?;
         for (name, links) in &self.scenarios {
-            writeln!(f, "- {name}: `{links}`")?;
+            writeln!(f, "- {name}: {links}")?;
         }
         let load = Spread::of(self.other_loads.iter().copied()).median;
         writeln!(f, "- {}\n", Load(load))?;

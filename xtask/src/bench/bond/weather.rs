@@ -5,6 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
+use mlvpn_io::clock::Clock;
 use mlvpn_lab::{Interrupt, Lab, LabLink};
 use mlvpn_sim::link::Schedule;
 
@@ -31,10 +32,10 @@ pub(super) fn under_weather<T>(
         let changing: Vec<_> = links.iter().map(change).collect();
         let outcome = work();
         is_over.store(true, Ordering::Relaxed);
-        changing.into_iter().try_for_each(|thread| {
+        let changed = changing.into_iter().try_for_each(|thread| {
             thread.join().map_err(|_| anyhow!("what changes a link has panicked"))?
-        })?;
-        outcome
+        });
+        outcome.and_then(|outcome| changed.map(|()| outcome))
     });
     links.iter().try_for_each(|link| lab.link(&link.name).set_spec(&link.line.link))?;
     outcome
@@ -46,13 +47,13 @@ fn follow(
     interrupt: &Interrupt,
     is_over: &AtomicBool,
 ) -> Result<()> {
-    let mut elapsed = Duration::ZERO;
+    let (clock, start) = (Clock::new(), Clock::new().now_us());
     while let Some(at) = schedule.next_at() {
-        if interrupt.wait(at - elapsed, || Ok(is_over.load(Ordering::Relaxed)))? {
+        let left = at.saturating_sub(Duration::from_micros(clock.now_us() - start));
+        if interrupt.wait(left, || Ok(is_over.load(Ordering::Relaxed)))? {
             return Ok(());
         }
-        elapsed = at;
-        while let Some(change) = schedule.poll(elapsed) {
+        while let Some(change) = schedule.poll(at) {
             link.apply(&change)?;
         }
     }
