@@ -40,6 +40,8 @@ pub enum DropReason {
     /// An initiation that came, while many do, without proof that its sender receives at its address;
     /// it was told how to prove that.
     NoCookie,
+    /// An initiation that came, while many do, from an address that has asked too often of late.
+    HandshakeRate,
     /// The peer has spoken, or is configured for, the other version of the protocol.
     OtherVersion,
     /// The packet's address belongs to no peer that is there.
@@ -50,7 +52,7 @@ pub enum DropReason {
 
 impl DropReason {
     /// All reasons, in the order of their discriminants.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Malformed,
         Self::NotAuthentic,
         Self::Replayed,
@@ -68,6 +70,7 @@ impl DropReason {
         Self::UnknownSession,
         Self::Handshake,
         Self::NoCookie,
+        Self::HandshakeRate,
         Self::OtherVersion,
         Self::NoPeer,
         Self::ForeignSource,
@@ -94,6 +97,7 @@ impl DropReason {
             Self::UnknownSession => "unknown_session",
             Self::Handshake => "handshake",
             Self::NoCookie => "no_cookie",
+            Self::HandshakeRate => "handshake_rate",
             Self::OtherVersion => "other_version",
             Self::NoPeer => "no_peer",
             Self::ForeignSource => "foreign_source",

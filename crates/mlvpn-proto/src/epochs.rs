@@ -22,6 +22,9 @@ const OVERLAP: Duration = Duration::from_secs(60);
 const PENDING_TIME: Duration = Duration::from_secs(5);
 /// How many epochs of a session may wait for their first packet `[H21]`.
 const MAX_PENDING: usize = 4;
+/// How many former epochs of a session open packets at most `[H14]`: those of more than a second, however fast the
+/// handshakes follow each other `[H25]`. Usually there is one.
+const MAX_FORMER: usize = 64;
 
 /// One epoch of a session: a key for each direction.
 #[derive(Debug)]
@@ -133,6 +136,9 @@ impl Epochs {
     /// Seals under `epoch` from now on: the initiator's epoch is usable at once.
     pub fn install(&mut self, epoch: Epoch, now: Instant) {
         if let Some(former) = self.current.replace(epoch) {
+            if self.former.len() == MAX_FORMER {
+                self.former.pop_front();
+            }
             self.former.push_back((former, now + OVERLAP));
         }
     }

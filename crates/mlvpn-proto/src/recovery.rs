@@ -177,6 +177,12 @@ impl Recovery {
         self.sparse.is_empty() && self.bulk.is_empty()
     }
 
+    /// How many packets wait.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.sparse.len() + self.bulk.len()
+    }
+
     /// Whether something waits that is bound to a path.
     #[must_use]
     pub fn has_bound(&self, path: PathId) -> bool {
@@ -270,6 +276,12 @@ impl Recovery {
     #[must_use]
     pub fn has_skips(&self) -> bool {
         !self.skips.is_empty()
+    }
+
+    /// How many numbers were given up of which the receiver has not been told.
+    #[must_use]
+    pub fn skips(&self) -> usize {
+        self.skips.len()
     }
 
     /// Counters.

@@ -183,3 +183,64 @@ pub struct LinkStats {
     /// What version 2 knows of it.
     pub path: Option<PathStats>,
 }
+
+/// How much is kept for sessions of version 2 that the network, or a peer, may make grow: for those who check the
+/// bounds. What is received, and what waits to be sent first, is in [`PeerStats`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Footprint {
+    /// Indices that packets may bear, and those that are kept back.
+    pub indices: usize,
+    /// Epochs with keys to open packets.
+    pub epochs: usize,
+    /// Handshake messages that wait to be sent.
+    pub messages: usize,
+    /// Other packets of the sessions themselves that wait to be sent.
+    pub controls: usize,
+    /// Packets that were sent and of which no news came, and their bytes on the wire.
+    pub in_flight: Traffic,
+    /// Packets that wait to be sent again.
+    pub repairs: usize,
+    /// Numbers of packets that were given up, of which the peer has not been told.
+    pub skips: usize,
+    /// Second copies of packets that wait, and those known to have arrived.
+    pub copies: usize,
+}
+
+impl Footprint {
+    /// Both together.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        self.in_flight.add(other.in_flight);
+        Self {
+            indices: self.indices + other.indices,
+            epochs: self.epochs + other.epochs,
+            messages: self.messages + other.messages,
+            controls: self.controls + other.controls,
+            in_flight: self.in_flight,
+            repairs: self.repairs + other.repairs,
+            skips: self.skips + other.skips,
+            copies: self.copies + other.copies,
+        }
+    }
+
+    /// The first number that is above that of `most`, by its name.
+    #[must_use]
+    pub fn beyond(&self, most: &Self) -> Option<&'static str> {
+        let pairs = self.named().into_iter().zip(most.named());
+        pairs.into_iter().find(|((_, kept), (_, most))| kept > most).map(|((name, _), _)| name)
+    }
+
+    fn named(&self) -> [(&'static str, u64); 9] {
+        [
+            ("indices", self.indices as u64),
+            ("epochs", self.epochs as u64),
+            ("messages", self.messages as u64),
+            ("controls", self.controls as u64),
+            ("packets in flight", self.in_flight.packets),
+            ("bytes in flight", self.in_flight.bytes),
+            ("repairs", self.repairs as u64),
+            ("skips", self.skips as u64),
+            ("copies", self.copies as u64),
+        ]
+    }
+}

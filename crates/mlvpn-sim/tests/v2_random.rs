@@ -9,6 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::{env, thread};
 
+use mlvpn_proto::stats::{Footprint, Traffic};
 use mlvpn_proto::{Duration, LinkTerms, Policy, lanes};
 use mlvpn_sim::link::{LinkSpec, WanLink};
 use mlvpn_sim::packet::Side;
@@ -31,6 +32,17 @@ const MAX_QUEUED: u64 = 20_000;
 const MAX_PENDING: usize = 4_096;
 /// What an end keeps of a path that carries 100 Mbit/s until it is told what arrived.
 const MAX_IN_FLIGHT: u64 = 16 << 20;
+/// What an end keeps at the most, whatever comes.
+const MOST: Footprint = Footprint {
+    indices: 4_096 + 65_536,
+    epochs: 1 + 64 + 4,
+    messages: 256,
+    controls: 1_024,
+    in_flight: Traffic { packets: 1 << 18, bytes: MAX_IN_FLIGHT },
+    repairs: 8_192,
+    skips: 8_192,
+    copies: 256 + 4_096,
+};
 const SIDES: [Side; 2] = [Side::Client, Side::Server];
 
 /// A tunnel in trouble.
@@ -214,6 +226,8 @@ impl Run {
             for path in stats.links.iter().filter_map(|link| link.path) {
                 assert!(path.in_flight <= MAX_IN_FLIGHT, "{side:?}: {path:?}");
             }
+            let footprint = self.world.endpoint(side).session().footprint();
+            assert_eq!(footprint.beyond(&MOST), None, "{side:?}: {footprint:?}");
             let pending = self.world.endpoint(side).session().pending_handshakes();
             assert!(pending <= MAX_PENDING, "{side:?}: {pending}");
         }

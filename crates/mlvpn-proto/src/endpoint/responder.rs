@@ -10,8 +10,8 @@ use crate::drop::DropReason;
 use crate::epochs::Epoch;
 use crate::event::Event;
 use crate::handshake::v2::{
-    Accepted, Answer, Blame, CookieJar, Credentials, HandshakeError, Initiation, LatestTimes,
-    Recipient,
+    Accepted, Admission, Answer, Blame, CookieJar, Credentials, HandshakeError, Initiation,
+    LatestTimes, Recipient,
 };
 use crate::id::{LinkIndex, PathId, SessionIndex};
 use crate::ip::PacketKind;
@@ -31,6 +31,7 @@ const TROUBLE_PAUSE: Duration = Duration::from_secs(60);
 pub(super) struct Responder {
     recipient: Recipient,
     jar: CookieJar,
+    admission: Admission,
     latest: LatestTimes,
     answers: Answers,
     /// Sessions whose initiator has not sent a packet yet, by our index.
@@ -56,6 +57,7 @@ impl Responder {
         Self {
             recipient: credentials.recipient(),
             jar: CookieJar::new(),
+            admission: Admission::new(),
             latest: LatestTimes::default(),
             answers: Answers::default(),
             pending: BTreeMap::new(),
@@ -155,13 +157,15 @@ impl Endpoint {
         };
         let initiation = Initiation::parse_for(data, &responder.recipient)?;
         responder.jar.on_initiation(now);
-        let pending = responder.pending.len();
-        if responder.jar.is_under_load(pending, now)
-            && !responder.jar.verify_mac2(&initiation, from, now)
-        {
+        let is_under_load = responder.jar.is_under_load(responder.pending.len(), now);
+        if is_under_load && !responder.jar.verify_mac2(&initiation, from, now) {
             let reply = responder.jar.reply(&initiation, &responder.recipient, from, now, rng);
             self.say(link, from, reply.to_vec());
             self.drops.count(DropReason::NoCookie);
+            return Ok(());
+        }
+        if is_under_load && !responder.admission.admit(from, now) {
+            self.drops.count(DropReason::HandshakeRate);
             return Ok(());
         }
         let (mac1, route) = (initiation.mac1(), Route { link, remote: from });

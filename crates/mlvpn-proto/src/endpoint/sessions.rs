@@ -1,6 +1,6 @@
 //! Which session a datagram and an IP packet belong to.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::net::SocketAddr;
 
 use rand_core::Rng;
@@ -20,8 +20,13 @@ use crate::wire::v2::{CloseReason, SealedHeader};
 
 /// An index is not given out again for this long after its last use `[H16]`.
 const RETIRED_FOR: Duration = Duration::from_secs(240);
+/// Of more than so many the oldest are: by chance alone one is drawn again once in 65,536 times.
+const MAX_RETIRED: usize = 1 << 16;
 /// Between two looks at which indices are still in use.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
+/// So many indices more than after the last look are another reason for one: a peer with the keys may begin
+/// handshakes as fast as it likes.
+const SWEEP_AFTER: usize = 4_096;
 
 /// The sessions of version 2.
 #[derive(Debug, Default)]
@@ -31,19 +36,22 @@ pub(super) struct Sessions {
     ended: Vec<Session>,
     /// Where packets with that index go.
     indices: HashMap<SessionIndex, usize>,
+    /// Those that are not given out, by the time until which, and the same to be looked up.
     retired: VecDeque<(SessionIndex, Instant)>,
+    is_retired: HashSet<SessionIndex>,
     swept: Instant,
+    /// How many indices were in use then.
+    used_then: usize,
     is_ending: bool,
 }
 
 impl Sessions {
     /// None, after others whose indices are not to be given out again for a while.
     pub(super) fn after(former: &Self, now: Instant) -> Self {
-        let until = now + RETIRED_FOR;
-        let mut retired: Vec<_> =
-            former.indices.clone().into_keys().map(|index| (index, until)).collect();
-        retired.sort_unstable();
-        Self { retired: former.retired.iter().copied().chain(retired).collect(), ..Self::default() }
+        let (retired, is_retired) = (former.retired.clone(), former.is_retired.clone());
+        let mut sessions = Self { retired, is_retired, ..Self::default() };
+        sessions.retire(former.indices.clone().into_keys().collect(), now);
+        sessions
     }
 
     /// All that live, and those that say goodbye.
@@ -134,8 +142,7 @@ impl Sessions {
     pub(super) fn draw_index(&self, rng: &mut impl Rng) -> SessionIndex {
         loop {
             let index = SessionIndex(rng.next_u32());
-            let is_used = self.indices.contains_key(&index)
-                || self.retired.iter().any(|(retired, _)| *retired == index);
+            let is_used = self.indices.contains_key(&index) || self.is_retired.contains(&index);
             if index.0 != 0 && !is_used {
                 return index;
             }
@@ -190,7 +197,7 @@ impl Sessions {
 
     /// Sweeps out indices that are not in use any more.
     pub(super) fn expire(&mut self, now: Instant) {
-        if now.saturating_since(self.swept) >= SWEEP_EVERY {
+        if self.sweeps_at() <= now {
             self.sweep(now);
         }
     }
@@ -201,17 +208,47 @@ impl Sessions {
         for (slot, session) in self.slots.iter().enumerate() {
             used.extend(session.iter().flat_map(Session::indices).map(|index| (index, slot)));
         }
+        self.used_then = used.len();
         let former =
             std::mem::replace(&mut self.indices, used.iter().map(|(i, s)| (*i, *s)).collect());
-        self.retired.retain(|(_, until)| *until > now);
-        let mut gone: Vec<_> =
-            former.into_keys().filter(|index| !used.contains_key(index)).collect();
+        while self.retired.front().is_some_and(|(_, until)| *until <= now) {
+            self.free_oldest();
+        }
+        self.retire(former.into_keys().filter(|index| !used.contains_key(index)).collect(), now);
+    }
+
+    /// Keeps indices back that were in use until now.
+    fn retire(&mut self, mut gone: Vec<SessionIndex>, now: Instant) {
         gone.sort_unstable();
-        self.retired.extend(gone.into_iter().map(|index| (index, now + RETIRED_FOR)));
+        for index in gone {
+            if self.is_retired.insert(index) {
+                self.retired.push_back((index, now + RETIRED_FOR));
+            }
+            if self.retired.len() > MAX_RETIRED {
+                self.free_oldest();
+            }
+        }
+    }
+
+    fn free_oldest(&mut self) {
+        if let Some((index, _)) = self.retired.pop_front() {
+            self.is_retired.remove(&index);
+        }
+    }
+
+    /// Indices that are in use, and those that are kept back.
+    pub(super) fn index_count(&self) -> usize {
+        self.indices.len() + self.retired.len()
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        (!self.indices.is_empty()).then_some(self.swept + SWEEP_EVERY)
+        (!self.indices.is_empty()).then(|| self.sweeps_at())
+    }
+
+    fn sweeps_at(&self) -> Instant {
+        let has_grown = self.indices.len() > self.used_then + SWEEP_AFTER;
+        let pause = if has_grown { Duration::ZERO } else { SWEEP_EVERY };
+        self.swept + pause
     }
 }
 

@@ -6,7 +6,7 @@ use crate::event::Quality;
 use crate::handshake::v1::LinkState;
 use crate::id::LinkIndex;
 use crate::session::v2::{self, path::Path};
-use crate::stats::{LinkStats, SessionStats, Traffic, Version};
+use crate::stats::{Footprint, LinkStats, SessionStats, Traffic, Version};
 use crate::time::Instant;
 
 impl Endpoint {
@@ -53,6 +53,18 @@ impl Endpoint {
     #[must_use]
     pub fn pending_handshakes(&self) -> usize {
         self.responder.as_ref().map_or(0, super::responder::Responder::len)
+    }
+
+    /// How much is kept.
+    #[must_use]
+    pub fn footprint(&self) -> Footprint {
+        let sessions = self.sessions.iter().map(v2::Session::footprint);
+        let own = Footprint {
+            indices: self.sessions.index_count(),
+            messages: self.messages.len(),
+            ..Footprint::default()
+        };
+        sessions.fold(own, Footprint::and)
     }
 
     fn is_asking(&self) -> bool {

@@ -201,3 +201,22 @@ fn an_epoch_wears_out_by_what_either_end_has_sealed() {
     assert!(pair.initiator.needs_handshake(at(1)));
     assert_eq!(pair.initiator.rekey_at(), Some(Instant::ZERO));
 }
+
+#[test]
+fn a_peer_that_begins_epochs_all_the_time_makes_the_oldest_go() {
+    let mut pair = Pair::new();
+    let mut first = None;
+    for n in 0..200 {
+        pair.shake(at(n * 20));
+        let (packet, kept) = (pair.packet(at(n * 20)), pair.packet(at(n * 20)));
+        assert_eq!(pair.open(&packet, at(n * 20)), Ok(true));
+        first.get_or_insert(kept);
+        assert!(pair.responder.indices().count() <= 1 + MAX_FORMER, "{n}");
+        assert!(pair.initiator.indices().count() <= 1 + MAX_FORMER, "{n}");
+        if n == MAX_FORMER as u64 {
+            let early = first.as_ref().unwrap();
+            assert_eq!(pair.open(early, at(n * 20)), Ok(false), "of more than a second ago");
+        }
+    }
+    assert_eq!(pair.responder.indices().count(), 1 + MAX_FORMER);
+}

@@ -6,7 +6,7 @@
 //! skipped:
 //!
 //! ```text
-//! datagram → Initiation::parse → verify_mac1 → (CookieJar, under load) → open → Accepted::respond
+//! datagram → Initiation::parse → verify_mac1 → (CookieJar, Admission, under load) → open → Accepted::respond
 //! ```
 //!
 //! Nothing here knows which epochs are pending, which indices are free or when to repeat: that is
@@ -15,6 +15,7 @@
 //! Secrets are erased when they are dropped `[H15]`, but for copies that the compiler makes on the
 //! stack when it moves them.
 
+pub mod admission;
 pub mod cookie;
 pub mod credentials;
 pub mod error;
@@ -34,6 +35,7 @@ use crate::crypto::keypair::PublicKey;
 use crate::crypto::v2::Cipher;
 use crate::id::{PathId, SessionIndex};
 
+pub use admission::Admission;
 pub use cookie::{CookieJar, CookieReply, CookieStore};
 pub use credentials::{Credentials, PeerKeys, Recipient};
 pub use error::{Blame, HandshakeError};

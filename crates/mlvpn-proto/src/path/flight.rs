@@ -136,6 +136,12 @@ impl<T> Flight<T> {
         self.packets.push_back(sent);
     }
 
+    /// How many packets are remembered.
+    #[must_use]
+    pub fn remembered(&self) -> usize {
+        self.packets.len()
+    }
+
     /// Bytes that are on their way and will be told of.
     #[must_use]
     pub fn bytes(&self) -> u64 {

@@ -51,6 +51,8 @@ const SPARE_PACKETS: f64 = 3.0;
 const LEAST_PACKETS: f64 = 6.0;
 /// Bounds of the estimate: 64 kbit/s to 100 Gbit/s.
 const RATES: (f64, f64) = (8_000.0, 12.5e9);
+/// Most bytes that may be on their way, whatever the peer tells of what arrives: what 5 Gbit/s have there at a round trip of 100 ms.
+const MOST_IN_FLIGHT: u64 = 64 * 1024 * 1024;
 /// Feedback comes no sooner, in seconds: in a shorter round trip the rate does not double.
 const LEAST_DOUBLING: f64 = 0.005;
 /// The queue that is kept, at least.
@@ -302,7 +304,7 @@ impl RateController {
         };
         let time = if self.rise.is_on() { time * self.gain.max(1.0) } else { time };
         let packets = (self.estimate * time / FULL_PACKET + SPARE_PACKETS).max(LEAST_PACKETS);
-        (packets * FULL_PACKET) as u64
+        ((packets * FULL_PACKET) as u64).min(MOST_IN_FLIGHT)
     }
 
     /// The path works again after a time in which nothing arrived.

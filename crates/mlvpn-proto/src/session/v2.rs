@@ -19,8 +19,10 @@ mod control;
 mod copies;
 mod feedback;
 mod field;
+mod footprint;
 mod life;
 pub(crate) mod migration;
+mod offers;
 pub(crate) mod path;
 mod progress;
 mod promise;
@@ -52,6 +54,7 @@ use crate::transit::TransitTable;
 use crate::wire::v2::{CloseReason, Frame, PathStatus};
 use control::Control;
 use feedback::FeedbackSent;
+use offers::Offers;
 use path::{Path, PathState, Route};
 use promise::{Promise, Promises};
 use terms::TermsTable;
@@ -60,9 +63,6 @@ use upload::Upload;
 
 /// The session is active for this long after an IP packet `[P7]`.
 const ACTIVE_TIME: Duration = Duration::from_secs(10);
-
-/// Between two initiations for one session `[H25]`, as WireGuard has it: each takes an index for minutes.
-const OFFER_PAUSE: Duration = Duration::from_millis(20);
 
 /// Handshakes that may be confirmed still `[H21]`.
 const MAX_ANSWERED: usize = 4;
@@ -114,11 +114,8 @@ pub(crate) struct Session {
     early_status: [Option<(u16, PathStatus)>; PathId::COUNT],
     /// The responder's: handshakes that were not confirmed yet.
     answered: VecDeque<Answered>,
-    /// The time of the latest initiation for this session, of those that had one, in microseconds since
-    /// 1970 on the initiator's clock.
-    latest_offer: Option<u64>,
-    /// When an initiation with a time was accepted last.
-    offered_at: Option<Instant>,
+    /// The initiations for this session that were accepted.
+    offers: Offers,
     /// When an IP packet came from either side last.
     last_data: Option<Instant>,
     last_received: Option<Instant>,
@@ -192,8 +189,7 @@ impl Session {
             sources: setup.sources,
             early_status: [None; PathId::COUNT],
             answered: VecDeque::new(),
-            latest_offer: None,
-            offered_at: None,
+            offers: Offers::default(),
             last_data: None,
             last_received: None,
             born: now,
@@ -204,17 +200,14 @@ impl Session {
         &self.identity
     }
 
-    /// Whether an initiation of that time may be for this session: it is no replay, or does not say
-    /// `[H11]`, and the one before is not of the same moment `[H25]`.
+    /// Whether an initiation of that time may be for this session.
     pub(crate) fn accepts_offer(&self, time_micros: Option<u64>, now: Instant) -> bool {
-        let is_rushed = self.offered_at.is_some_and(|at| now.saturating_since(at) < OFFER_PAUSE);
-        time_micros.is_none_or(|time| Some(time) > self.latest_offer && !is_rushed)
+        self.offers.accepts(time_micros, now)
     }
 
     /// An initiation of that time was accepted for this session.
     pub(crate) fn note_offer(&mut self, time_micros: Option<u64>, now: Instant) {
-        self.latest_offer = self.latest_offer.max(time_micros);
-        self.offered_at = Some(now).filter(|_| time_micros.is_some()).or(self.offered_at);
+        self.offers.note(time_micros, now);
     }
 
     /// Whether the owner has to look at the paths again.
@@ -496,47 +489,4 @@ impl Session {
 pub(crate) struct SessionMtu {
     pub(crate) packet: u16,
     pub(crate) is_final: bool,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn session() -> Session {
-        let setup = SessionSetup {
-            role: Role::Server,
-            kind: PacketKind::Ip,
-            identity: Identity { id: SessionId([1; 8]), peer: None },
-            software: String::new(),
-            lane_key: [0; 16],
-            sources: Vec::new(),
-            rekey_packets: u32::MAX,
-        };
-        Session::new(setup, Instant::ZERO)
-    }
-
-    #[test]
-    fn an_initiation_is_refused_as_a_replay_only_by_a_time_that_it_names() {
-        let mut session = session();
-        session.note_offer(Some(5), Instant::ZERO);
-        session.note_offer(Some(3), Instant::ZERO);
-        session.note_offer(None, Instant::ZERO);
-        let now = Instant::from_secs(1);
-        assert!(session.accepts_offer(Some(6), now));
-        assert!(!session.accepts_offer(Some(5), now));
-        assert!(session.accepts_offer(None, now));
-    }
-
-    #[test]
-    fn a_peer_gets_no_more_than_fifty_epochs_a_second() {
-        let mut session = session();
-        assert!(session.accepts_offer(Some(5), Instant::from_millis(100)));
-        session.note_offer(Some(5), Instant::from_millis(100));
-        assert!(!session.accepts_offer(Some(6), Instant::from_millis(119)));
-        assert!(session.accepts_offer(Some(6), Instant::from_millis(120)));
-        // One without a time may be a replay, which shall keep nobody out.
-        assert!(session.accepts_offer(None, Instant::from_millis(100)));
-        session.note_offer(None, Instant::from_millis(130));
-        assert!(session.accepts_offer(Some(6), Instant::from_millis(130)));
-    }
 }

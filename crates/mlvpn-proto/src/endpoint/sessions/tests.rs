@@ -101,3 +101,25 @@ fn indices_that_are_swept_out_are_not_given_out_again_either() {
         assert_ne!(sessions.draw_index(&mut source()), index, "{secs} s after its last use");
     }
 }
+
+#[test]
+fn a_peer_that_begins_handshakes_all_the_time_fills_no_table() {
+    let mut sessions = Sessions::default();
+    let slot = sessions.add(session());
+    let mut numbers = 1..;
+    for round in 0..100 {
+        let now = NOW + Duration::from_secs(round);
+        for index in numbers.by_ref().take(SWEEP_AFTER + 1) {
+            sessions.indices.insert(SessionIndex(index), slot);
+        }
+        assert!(sessions.poll_timeout().is_some_and(|at| at <= now), "it is time to sweep");
+        sessions.expire(now);
+        assert!(sessions.index_count() <= MAX_RETIRED, "{round}: {}", sessions.index_count());
+        assert_eq!(sessions.retired.len(), sessions.is_retired.len());
+    }
+    assert_eq!(sessions.index_count(), MAX_RETIRED);
+    let later = NOW + Duration::from_secs(100) + RETIRED_FOR;
+    sessions.indices.insert(SessionIndex(0), slot);
+    sessions.expire(later);
+    assert_eq!(sessions.index_count(), 1, "all but the latest are free again");
+}

@@ -80,6 +80,11 @@ impl Copies {
         self.waiting.iter().any(|copy| copy.to == path)
     }
 
+    /// How many wait, and are known to have arrived.
+    pub(super) fn kept(&self) -> usize {
+        self.waiting.len() + self.arrived.len()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }
