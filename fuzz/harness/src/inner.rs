@@ -1,9 +1,12 @@
-//! A packet out of the tunnel interface: viewed, cut into fragments, answered with an ICMP error.
+//! A packet out of the tunnel interface: viewed, put into a lane, marked, its announced segment size held to the MTU,
+//! cut into fragments, answered with an ICMP error.
 
+use mlvpn_proto::flow::{Ecn, LaneMap, mark_ce};
 use mlvpn_proto::icmp;
 use mlvpn_proto::ip::acknowledgement::is_superseded;
 use mlvpn_proto::ip::ethernet::Frame;
 use mlvpn_proto::ip::fragment::fragment_ipv4;
+use mlvpn_proto::ip::mss::Clamp;
 use mlvpn_proto::ip::{Packet, PacketKind, checksum};
 
 use crate::input::Input;
@@ -19,13 +22,14 @@ pub const WORDS: &[&[u8]] = &[
     &[0x81, 0x00],
     &[0x20, 0x00],
     &[0x94, 0x04, 0, 0],
+    &[0x60, 0x02, 0xff, 0xff, 0, 0, 0, 0, 2, 4, 5, 0xb4],
 ];
 
 /// Runs the target: two bytes of MTU, then the packet.
 ///
 /// # Panics
-/// When a view reaches beyond the packet, fragments lose or invent bytes, or an ICMP error is no
-/// valid packet.
+/// When a view reaches beyond the packet, a mark or a smaller segment size change anything else or make a right
+/// checksum wrong, fragments lose or invent bytes, or an ICMP error is no valid packet.
 pub fn run(bytes: &[u8]) {
     let mut input = Input::new(bytes);
     let mtu = input.word();
@@ -37,6 +41,8 @@ pub fn run(bytes: &[u8]) {
     answer(packet, mtu);
     let (half, other) = packet.split_at(packet.len() / 2);
     for kind in [PacketKind::Ip, PacketKind::Ethernet] {
+        sort_and_mark(packet, kind);
+        clamp(packet, kind, mtu);
         assert!(!is_superseded(packet, packet, kind), "nothing says more than itself");
         let _ = is_superseded(half, other, kind);
     }
@@ -56,6 +62,49 @@ fn look_at(view: &Packet<'_>) {
     assert_eq!(view.destination().is_ipv4(), view.is_ipv4());
     assert!(view.is_first_fragment() || view.ports().is_none());
     let _ = (view.tcp_flags(), view.dont_fragment(), view.fragment());
+}
+
+fn sort_and_mark(packet: &[u8], kind: PacketKind) {
+    let lanes = LaneMap::new(&[7; 16]);
+    let before = Ecn::of_packet(packet, kind);
+    let mut marked = packet.to_vec();
+    assert_eq!(mark_ce(&mut marked, kind), before.is_capable());
+    if before.is_capable() {
+        assert_eq!(Ecn::of_packet(&marked, kind), Ecn::Ce);
+        assert_eq!(lanes.lane_of(&marked, kind), lanes.lane_of(packet, kind), "of one flow");
+        assert!(changed(packet, &marked).len() <= 3, "the field and the checksum");
+        let header = |bytes: &[u8]| ipv4_header(bytes, kind).map(|header| checksum(&[header]));
+        assert!(header(packet) != Some(0) || header(&marked) == Some(0), "a right one stays so");
+    } else {
+        assert_eq!(marked, packet);
+    }
+}
+
+/// The header of an IPv4 packet that has no hardware addresses before it.
+fn ipv4_header(bytes: &[u8], kind: PacketKind) -> Option<&[u8]> {
+    let view = Packet::parse(bytes).ok().filter(|view| view.is_ipv4() && kind == PacketKind::Ip)?;
+    Some(&bytes[..view.payload_offset()])
+}
+
+fn clamp(packet: &[u8], kind: PacketKind, mtu: u16) {
+    let Some(clamp) = Clamp::find(packet, kind, mtu) else { return };
+    let mut clamped = packet.to_vec();
+    clamp.apply(&mut clamped);
+    assert!(Clamp::find(&clamped, kind, mtu).is_none(), "it is small enough now");
+    let changed = changed(packet, &clamped);
+    assert!(!changed.is_empty() && changed.len() <= 4, "the size and the checksum");
+    if let (PacketKind::Ip, Ok(before), Ok(after)) =
+        (kind, Packet::parse(packet), Packet::parse(&clamped))
+    {
+        // Where the size overlaps the checksum's words, both sums are of the same data but for it.
+        assert_eq!(checksum(&[before.payload()]), checksum(&[after.payload()]));
+    }
+}
+
+/// Where two packets of the same length differ.
+fn changed(before: &[u8], after: &[u8]) -> Vec<usize> {
+    assert_eq!(before.len(), after.len());
+    (0..before.len()).filter(|&at| before[at] != after[at]).collect()
 }
 
 fn cut(packet: &[u8], mtu: usize) {

@@ -17,6 +17,7 @@
 //! | [`control`] | how a client came to the control server, and what it sends |
 //! | [`filter`] | a filter expression, a line feed, a packet |
 //! | [`inner`] | a packet out of the tunnel interface |
+//! | [`token`] | the line that `mlvpn setup` prints, or the text of a key |
 //! | [`tun_split`] | a read of a tun device: virtio header and packet |
 //! | [`coalesce`] | a program that makes packets to be written to a tun device |
 #![forbid(unsafe_code)]
@@ -34,6 +35,7 @@ pub mod hostile_v2;
 pub mod inner;
 pub mod input;
 pub mod payload;
+pub mod token;
 pub mod tun_split;
 pub mod wire;
 
@@ -51,7 +53,7 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 13] = [
+pub const TARGETS: [Target; 14] = [
     Target { name: "wire", run: wire::run, words: wire::WORDS, cost: 1 },
     Target { name: "frames", run: frames::run, words: frames::WORDS, cost: 1 },
     Target { name: "handshake", run: handshake::run, words: handshake::WORDS, cost: 1 },
@@ -63,6 +65,7 @@ pub const TARGETS: [Target; 13] = [
     Target { name: "control", run: control::run, words: control::WORDS, cost: 1 },
     Target { name: "filter", run: filter::run, words: filter::WORDS, cost: 1 },
     Target { name: "inner", run: inner::run, words: inner::WORDS, cost: 1 },
+    Target { name: "token", run: token::run, words: token::WORDS, cost: 1 },
     Target { name: "tun_split", run: tun_split::run, words: tun_split::WORDS, cost: 1 },
     Target { name: "coalesce", run: coalesce::run, words: &[], cost: 1 },
 ];

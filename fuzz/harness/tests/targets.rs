@@ -80,4 +80,4 @@ macro_rules! mutation_tests {
     };
 }
 
-mutation_tests! { wire frames handshake payload hostile hostile_v2 honest config control filter inner tun_split coalesce }
+mutation_tests! { wire frames handshake payload hostile hostile_v2 honest config control filter inner token tun_split coalesce }
