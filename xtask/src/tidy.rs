@@ -52,8 +52,14 @@ pub(crate) fn run(root: &Path) -> anyhow::Result<()> {
             cited.extend(citations::cited(&fs::read_to_string(path)?).map(str::to_owned));
         }
     }
-    let uncited = citations::uncited(&specification, &cited);
-    errors += report(Path::new(citations::SPECIFICATION), &uncited);
+    let of_specification = [
+        citations::uncited(&specification, &cited),
+        citations::repeated(&specification),
+        citations::unnumbered(&specification),
+    ];
+    for faults in of_specification {
+        errors += report(Path::new(citations::SPECIFICATION), &faults);
+    }
     if errors > 0 {
         bail!("{errors} rules broken");
     }
@@ -87,10 +93,16 @@ fn check(path: &Path, shown: &Path, requirements: &BTreeSet<String>) -> anyhow::
             }
             faults
         }
-        Some("md") => links::check(&read()?, &|target| path.with_file_name(target).exists()),
+        Some("md") => links::check(&read()?, &|target| page(&path.with_file_name(target))),
         Some("toml") if path.ends_with("Cargo.toml") => manifest::check(&read()?),
         _ => Vec::new(),
     })
+}
+
+/// The text of a Markdown file, or nothing of another that exists.
+fn page(path: &Path) -> Option<String> {
+    let is_page = path.extension().is_some_and(|extension| extension == "md");
+    if is_page { fs::read_to_string(path).ok() } else { path.exists().then(String::new) }
 }
 
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {

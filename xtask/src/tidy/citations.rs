@@ -28,6 +28,36 @@ pub(super) fn uncited(specification: &str, cited: &BTreeSet<String>) -> Vec<Faul
     faults
 }
 
+/// Numbers that two requirements have.
+pub(super) fn repeated(specification: &str) -> Vec<Fault> {
+    let mut seen = BTreeSet::new();
+    let items = specification.lines().enumerate().filter_map(|(at, line)| Some((at, item(line)?)));
+    items
+        .filter(|(_, name)| !seen.insert(*name))
+        .map(|(at, name)| Fault::error(at + 1, format!("there is a [{name}] before this one")))
+        .collect()
+}
+
+/// Lines with a MUST that belong to no numbered requirement: nobody could cite them. A requirement goes on in indented lines.
+pub(super) fn unnumbered(specification: &str) -> Vec<Fault> {
+    let mut is_numbered = false;
+    let mut faults = Vec::new();
+    // What the word means is said before the first section.
+    let sections =
+        specification.lines().enumerate().skip_while(|(_, line)| !line.starts_with("## "));
+    for (at, line) in sections {
+        is_numbered = item(line).is_some() || is_numbered && line.starts_with("  ");
+        let has_must = line.split(|c: char| !c.is_alphanumeric()).any(|word| word == "MUST");
+        if has_must && !is_numbered {
+            faults.push(Fault::error(
+                at + 1,
+                "this MUST belongs to no numbered requirement".to_owned(),
+            ));
+        }
+    }
+    faults
+}
+
 /// The requirements that the comments of a source file cite.
 pub(super) fn cited(text: &str) -> impl Iterator<Item = &str> {
     comments(text).flat_map(|(_, comment)| citations(comment))
@@ -73,6 +103,14 @@ mod tests {
         let faults = check(text, &defined);
         assert_eq!(faults.len(), 2);
         assert!(faults.iter().all(|fault| fault.line == 2), "{faults:?}");
+    }
+
+    #[test]
+    fn each_number_is_of_one_requirement_and_each_must_has_a_number() {
+        let specification = "What MUST means.\n## 1\n- [S1] One MUST,\n  and MUST.\nIt MUST.\n- [S2] A.\n- [S1] B.\n";
+        let lines = |faults: Vec<Fault>| faults.iter().map(|fault| fault.line).collect::<Vec<_>>();
+        assert_eq!(lines(repeated(specification)), [7]);
+        assert_eq!(lines(unnumbered(specification)), [5]);
     }
 
     #[test]

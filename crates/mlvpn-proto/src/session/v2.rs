@@ -272,7 +272,7 @@ impl Session {
     pub(crate) fn install_epoch(&mut self, epoch: Epoch, now: Instant) {
         self.epochs.install(epoch, now);
         self.last_received = Some(now);
-        // The responder waits for a packet under the epoch: this one is repeated until it came.
+        // The responder waits for a packet under the epoch: this one is repeated until it came `[H28]`.
         self.promises.make(Promise::Settings, now);
     }
 
