@@ -89,6 +89,30 @@ fn keys_that_have_sealed_enough_packets_are_replaced_without_losing_one() {
 }
 
 #[test]
+fn keys_are_replaced_also_by_what_the_other_end_alone_has_sealed() {
+    let spec = LinkSpec::new(20.0, 10).with_loss(0.02);
+    let links = [spec; 4].map(WanLink::symmetric).to_vec();
+    let password = Tunnel::v2(links).with_side(Side::Client, |end| end.rekey_packets = 500);
+    for (seed, tunnel) in
+        (0..20).flat_map(|n| [(n, password.clone()), (n, password.clone().with_key_pairs())])
+    {
+        let mut world = start(&tunnel, seed);
+        world.record();
+        // The client seals nothing but what it has to say of that.
+        let flow = world.udp(Side::Server, 1_000, 1.6);
+        let from = world.now();
+        world.run_for(secs(12));
+        let epochs = SIDES.map(|side| epochs_of(&world, side));
+        assert!(epochs.iter().all(|epochs| (4..=11).contains(epochs)), "seed {seed}: {epochs:?}");
+        let silence = world.udp_flow(flow).longest_silence(from, world.now());
+        assert!(silence < millis(100), "seed {seed}: {silence:?}");
+        assert_eq!(world.finish_udp(flow).lost(), 0, "seed {seed}");
+        assert!(is_unbroken(&world), "seed {seed}");
+        world.oracle().assert_clean();
+    }
+}
+
+#[test]
 fn new_keys_lose_no_packet_on_lines_that_lose_and_reorder() {
     let mut world = start(&tunnel(), 3);
     world.record();
