@@ -1,5 +1,6 @@
 //! What feedback takes of the way back.
 
+use mlvpn_proto::Instant;
 use mlvpn_sim::link::{LinkSpec, WanLink};
 use mlvpn_sim::packet::Side;
 use mlvpn_sim::world::{SessionEndpoint, Tunnel, World, secs};
@@ -60,5 +61,121 @@ fn feedback_is_bounded_also_where_nothing_else_goes_back() {
         let share = highest_share(&lines, datagrams);
         assert!(share <= SHARE, "{share}");
         assert!(share > 0.005, "{share}");
+    }
+}
+
+/// What `[F8]` lets a path carry in a second, in bytes, if that is more than the share of its capacity.
+const LEAST: f64 = 2_000.0;
+const SHARE_OF_CAPACITY: f64 = 0.02;
+/// The capacity that a path is taken to have until probes have shown it, in bytes per second.
+const UNKNOWN: f64 = 600_000.0;
+/// The bytes of two rounds of probes.
+const PROBES: f64 = 2.0 * 7_000.0;
+/// What is saved up at first, and what may be as long as nothing has loaded the path, in bytes.
+const SAVED: (f64, f64) = (30_000.0, 60_000.0);
+/// A packet may be sent while any budget is left: with all headers, that with a full frame about each of four paths.
+const LARGEST: f64 = 28.0 + 25.0 + 4.0 * 114.0;
+
+/// Several lines with the same way back.
+#[derive(Clone, Copy, Debug)]
+struct Case {
+    /// What each carries back, in Mbit/s.
+    back: f64,
+    /// Their round trip in milliseconds.
+    rtt: u64,
+    /// Share of the packets that is lost on the way ahead.
+    loss: f64,
+    lines: usize,
+    /// An upload loads the way back.
+    is_loaded: bool,
+}
+
+const fn case(back: f64, rtt: u64, loss: f64, lines: usize, is_loaded: bool) -> Case {
+    Case { back, rtt, loss, lines, is_loaded }
+}
+
+/// Each way back with each round trip, each loss and each number of lines.
+const CASES: [Case; 20] = [
+    case(0.1, 10, 0.0, 1, false),
+    case(0.1, 60, 0.01, 2, false),
+    case(0.1, 300, 0.05, 4, false),
+    case(0.1, 10, 0.05, 2, true),
+    case(0.8, 10, 0.01, 4, false),
+    case(0.8, 60, 0.05, 1, false),
+    case(0.8, 300, 0.0, 2, false),
+    case(0.8, 60, 0.0, 4, true),
+    case(2.0, 10, 0.05, 2, false),
+    case(2.0, 60, 0.0, 4, false),
+    case(2.0, 300, 0.01, 1, false),
+    case(2.0, 10, 0.01, 1, true),
+    case(10.0, 10, 0.0, 4, false),
+    case(10.0, 60, 0.01, 1, false),
+    case(10.0, 300, 0.05, 2, false),
+    case(10.0, 300, 0.0, 1, true),
+    case(100.0, 10, 0.05, 1, false),
+    case(100.0, 60, 0.0, 2, false),
+    case(100.0, 300, 0.01, 4, false),
+    case(100.0, 60, 0.05, 4, true),
+];
+
+impl Case {
+    fn lines(self) -> Vec<WanLink> {
+        // Before a line as thin as that stands a queue that holds the probes of a round.
+        let queue = if self.back < 0.5 { 1_000 } else { 100 };
+        let back = LinkSpec::new(self.back, self.rtt / 2).with_queue_ms(queue);
+        let ahead = LinkSpec::new(20.0, self.rtt / 2).with_loss(self.loss);
+        vec![WanLink::new(ahead, back); self.lines]
+    }
+
+    /// Bytes of feedback over each line in each second since the start.
+    fn told(self, seconds: usize) -> Vec<Vec<f64>> {
+        let mut world = Tunnel::v2(self.lines()).start(1);
+        world.record();
+        let is_up = |world: &Run| world.links_up(Side::Server) > 0;
+        assert!(world.run_while_not(secs(3), is_up), "{self:?}");
+        world.udp(Side::Server, 1_200, 15.0 * self.lines as f64);
+        if self.is_loaded {
+            world.upload();
+        }
+        world.run_until(Instant::from_secs(seconds as u64));
+        let mut told = vec![vec![0.0; seconds + 1]; self.lines];
+        for recording in world.network().recordings().iter().filter(|r| r.to == Side::Server) {
+            let len = recording.payload.len();
+            // What is shorter holds no report, and what is longer is data or probes.
+            if recording.payload[0] & 0xC0 == 0x80 && (25 + 34..500).contains(&len) {
+                let second = recording.at.as_millis() as usize / 1_000;
+                told[recording.link][second] += (len + recording.overhead) as f64;
+            }
+        }
+        let counted = world.stats(Side::Client).peers[0].feedback.bytes;
+        assert_eq!(told.iter().flatten().sum::<f64>(), counted as f64, "{self:?}");
+        told
+    }
+
+    /// What a path may take in that second, beside what was saved up.
+    fn earned(self, second: usize) -> f64 {
+        let known = self.back * 1e6 / 8.0;
+        // The handshake and two rounds of probes, some of which are lost.
+        let unknown_for = 0.1 + 5.0 * self.rtt as f64 / 1e3 + PROBES / known;
+        let unknown = (unknown_for - second as f64).clamp(0.0, 1.0);
+        let capacity = unknown * known.max(UNKNOWN) + (1.0 - unknown) * known;
+        (capacity * SHARE_OF_CAPACITY).max(LEAST)
+    }
+}
+
+#[test]
+fn feedback_keeps_to_its_budget_over_every_way_back_from_the_first_second_on() {
+    for case in CASES {
+        for (line, told) in case.told(12).into_iter().enumerate() {
+            let mut saved = SAVED.0;
+            for (second, bytes) in told.into_iter().enumerate() {
+                let most = saved + case.earned(second);
+                assert!(
+                    bytes <= most + LARGEST,
+                    "{case:?}: {bytes} bytes in second {second} over line {line}, {most} at the most"
+                );
+                saved = (most - bytes).min(SAVED.1);
+            }
+        }
     }
 }
