@@ -1,5 +1,12 @@
 //! What somebody on the way, or anywhere, can do to a v2 tunnel: nothing but lose packets.
 
+#[path = "v2_attacks/client.rs"]
+mod client;
+#[path = "v2_attacks/downgrade.rs"]
+mod downgrade;
+#[path = "v2_attacks/replay.rs"]
+mod replay;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
@@ -25,6 +32,10 @@ const PASSWORD: [u8; 32] = [7; 32];
 /// Each byte of the private key of simulated servers with key pairs.
 const SERVER_KEY: u8 = 4;
 const INITIATION: u8 = 0xC1;
+const RESPONSE: u8 = 0xC2;
+/// How long the datagrams of strangers are.
+const STRANGE_LENGTHS: [usize; 15] =
+    [0, 1, 8, 25, 26, 60, 64, 93, 125, 141, 1_199, 1_200, 1_201, 1_472, 65_000];
 
 fn two_links() -> Vec<WanLink> {
     [LinkSpec::new(20.0, 10), LinkSpec::new(20.0, 20)].map(WanLink::symmetric).to_vec()
@@ -286,9 +297,8 @@ fn strangers_get_no_answer_whatever_they_say() {
         world.record();
         let before = standing(&world);
         let mut random = Seed(1).stream("stranger");
-        let lengths = [0, 1, 8, 25, 26, 60, 64, 93, 125, 141, 1_199, 1_200, 1_201, 1_472, 65_000];
         for first in 0..=255 {
-            for len in lengths {
+            for len in STRANGE_LENGTHS {
                 let mut bytes = vec![0; len];
                 random.fill(&mut bytes);
                 bytes.iter_mut().take(1).for_each(|byte| *byte = first);
@@ -433,7 +443,7 @@ fn no_index_is_used_again_and_no_packet_number_twice_under_one_key() {
                     let name = (recording.to, bytes[0] & 0x0F, bytes[1..9].to_vec());
                     assert!(sealed.insert(name), "{:?}: {:x?}", recording.at, &bytes[..9]);
                 }
-                INITIATION | 0xC2 => {
+                INITIATION | RESPONSE => {
                     let name = (recording.to, bytes[4..8].to_vec());
                     assert!(indices.insert(name), "{:?}: {:x?}", recording.at, &bytes[..12]);
                 }

@@ -25,6 +25,19 @@ pub struct Attack {
     pub copy_from: Option<SocketAddr>,
     /// Takes initiations of version 2 off the network.
     pub takes_initiations: bool,
+    /// Takes all of version 2 off the network.
+    pub takes_version_2: bool,
+}
+
+impl Attack {
+    /// Whether no such datagram gets through.
+    fn takes(&self, kind: DatagramKind) -> bool {
+        match kind {
+            DatagramKind::V1 => false,
+            DatagramKind::Initiation => self.takes_initiations || self.takes_version_2,
+            _ => self.takes_version_2,
+        }
+    }
 }
 
 /// A datagram as it was sent.
@@ -66,9 +79,8 @@ impl Attacker {
 
     /// What is sent instead of `datagram`, now.
     pub(super) fn meddle(&mut self, mut datagram: Recording, now: Instant) -> Vec<Recording> {
-        let Attack { duplicate, corrupt, hold, hold_time, copy_from, takes_initiations } =
-            self.attack;
-        if takes_initiations && DatagramKind::of(&datagram.payload) == DatagramKind::Initiation {
+        let Attack { duplicate, corrupt, hold, hold_time, copy_from, .. } = self.attack;
+        if self.attack.takes(DatagramKind::of(&datagram.payload)) {
             return Vec::new();
         }
         if corrupt > 0.0 && self.rng.chance(corrupt) && !datagram.payload.is_empty() {
