@@ -4,6 +4,7 @@
 //! Every run is decided by its seed; a failure prints the command that repeats it. `RANDOM_SEEDS=N`
 //! changes how many seeds are tried, `RANDOM_SEED=N` runs one of them.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -234,6 +235,19 @@ impl Run {
         self.world.oracle().assert_clean();
     }
 
+    /// What the ends sent, before the network made copies of it: index, path and number make the nonce with the key
+    /// that goes with the index.
+    fn check_nonces(&self) {
+        let mut used = BTreeSet::new();
+        for recording in self.world.network().recordings() {
+            if let [first @ 0x80..=0xBF, rest @ ..] = &recording.payload[..] {
+                let name: [u8; 8] = rest[..8].try_into().expect("a header has nine bytes");
+                let is_new = used.insert((recording.to, first & 0x0F, name));
+                assert!(is_new, "{:?}: {first:x} {name:x?}", recording.at);
+            }
+        }
+    }
+
     fn is_well(&self) -> bool {
         SIDES.iter().all(|&side| self.world.stats(side).links.iter().all(|link| link.is_used))
     }
@@ -338,6 +352,7 @@ fn run(seed: u64) {
         run.operate();
     }
     run.heal();
+    run.check_nonces();
 }
 
 /// Whether the run of this seed passes.
