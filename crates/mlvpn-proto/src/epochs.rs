@@ -21,10 +21,10 @@ const OVERLAP: Duration = Duration::from_secs(60);
 /// How long a responder waits for the first packet under an epoch `[H21]`.
 const PENDING_TIME: Duration = Duration::from_secs(5);
 /// How many epochs of a session may wait for their first packet `[H21]`.
-const MAX_PENDING: usize = 4;
-/// How many former epochs of a session open packets at most `[H14]`: those of more than a second, however fast the
-/// handshakes follow each other `[H25]`. Usually there is one.
-const MAX_FORMER: usize = 64;
+pub(crate) const MAX_PENDING: usize = 4;
+/// How many former epochs of a session open packets at most `[H14]`: those of more than a second, where initiations with a
+/// time follow each other as fast as `[H25]` lets them. Usually there is one.
+pub(crate) const MAX_FORMER: usize = 64;
 
 /// One epoch of a session: a key for each direction.
 #[derive(Debug)]

@@ -24,9 +24,9 @@ const BURST: f64 = 128.0 * 1024.0;
 /// than others carry, and the receiver does not wait long.
 const ELSEWHERE: u32 = 8;
 /// Packets that wait to be sent again.
-const MAX_WAITING: usize = 8_192;
+pub(crate) const MAX_WAITING: usize = 8_192;
 /// Numbers given up that the receiver has not been told.
-const MAX_SKIPS: usize = 8_192;
+pub(crate) const MAX_SKIPS: usize = 8_192;
 
 /// An inner packet that was sent, kept until it is known to have arrived: it is sent again as it is `[F13]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -142,8 +142,7 @@ impl Recovery {
         now: Instant,
     ) -> Option<Vec<u8>> {
         let until = parcel.first_sent + PATIENCE + rtt * 3 / 2;
-        let is_full = self.sparse.len() + self.bulk.len() >= MAX_WAITING;
-        if parcel.tries >= MAX_TRIES || until <= now || is_full {
+        if parcel.tries >= MAX_TRIES || until <= now || self.is_full() {
             return Some(self.give_up(parcel));
         }
         parcel.tries += 1;
@@ -154,9 +153,19 @@ impl Recovery {
     }
 
     /// What was on its way on `by`, and will not arrive, is sent again, whatever its share of what was
-    /// sent: the caller bounds it.
-    pub fn reinject(&mut self, parcel: Parcel, by: PathId, rtt: Duration, now: Instant) {
+    /// sent: the caller bounds it. Returns its buffer when too much waits, and it is given up.
+    pub fn reinject(
+        &mut self,
+        parcel: Parcel,
+        by: PathId,
+        rtt: Duration,
+        now: Instant,
+    ) -> Option<Vec<u8>> {
+        if self.is_full() {
+            return Some(self.give_up(parcel));
+        }
         self.send_elsewhere(parcel, by.into(), now + PATIENCE + rtt * 3 / 2, false);
+        None
     }
 
     /// What is on its way, and arrives sooner on a path that is not `by`, is sent there too if that can be
@@ -175,6 +184,12 @@ impl Recovery {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.sparse.is_empty() && self.bulk.is_empty()
+    }
+
+    /// Whether as much waits as may.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.waiting() >= MAX_WAITING
     }
 
     /// How many packets wait.

@@ -35,6 +35,12 @@ impl Traffic {
         self.packets += other.packets;
         self.bytes += other.bytes;
     }
+
+    /// Of both numbers the greater one.
+    #[must_use]
+    pub fn max(self, other: Self) -> Self {
+        Self { packets: self.packets.max(other.packets), bytes: self.bytes.max(other.bytes) }
+    }
 }
 
 /// A version of the protocol.
@@ -196,7 +202,7 @@ pub struct Footprint {
     pub messages: usize,
     /// Other packets of the sessions themselves that wait to be sent.
     pub controls: usize,
-    /// Packets that were sent and of which no news came, and their bytes on the wire.
+    /// Packets that were sent on a path and of which no news came, and their bytes on the wire: of the path with the most.
     pub in_flight: Traffic,
     /// Packets that wait to be sent again.
     pub repairs: usize,
@@ -209,14 +215,13 @@ pub struct Footprint {
 impl Footprint {
     /// Both together.
     #[must_use]
-    pub fn and(mut self, other: Self) -> Self {
-        self.in_flight.add(other.in_flight);
+    pub fn and(self, other: Self) -> Self {
         Self {
             indices: self.indices + other.indices,
             epochs: self.epochs + other.epochs,
             messages: self.messages + other.messages,
             controls: self.controls + other.controls,
-            in_flight: self.in_flight,
+            in_flight: self.in_flight.max(other.in_flight),
             repairs: self.repairs + other.repairs,
             skips: self.skips + other.skips,
             copies: self.copies + other.copies,

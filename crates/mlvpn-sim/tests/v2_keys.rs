@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 
 use mlvpn_proto::handshake::v2::HandshakeError;
 use mlvpn_proto::{Duration, Event, Instant};
@@ -67,48 +68,39 @@ fn keys_that_are_two_minutes_old_are_replaced_without_losing_a_packet() {
     }
 }
 
+/// Twelve seconds of some 200 packets a second from each of `senders`, through a tunnel whose keys wear out after 500 packets: so
+/// many epochs come to be, and nothing is lost.
+fn wears_out(tunnel: &Tunnel, senders: &[Side], epochs: RangeInclusive<usize>, seed: u64) {
+    let tunnel = tunnel.clone().with_side(Side::Client, |end| end.rekey_packets = 500);
+    let mut world = start(&tunnel, seed);
+    world.record();
+    let flows: Vec<_> = senders.iter().map(|&side| world.udp(side, 1_000, 1.6)).collect();
+    let from = world.now();
+    world.run_for(secs(12));
+    let seen = SIDES.map(|side| epochs_of(&world, side));
+    assert!(seen.iter().all(|seen| epochs.contains(seen)), "seed {seed}: {seen:?}");
+    for flow in flows {
+        let silence = world.udp_flow(flow).longest_silence(from, world.now());
+        assert!(silence < millis(100), "seed {seed}: {silence:?}");
+        assert_eq!(world.finish_udp(flow).lost(), 0, "seed {seed}");
+    }
+    assert!(is_unbroken(&world), "seed {seed}");
+    world.oracle().assert_clean();
+}
+
 #[test]
 fn keys_that_have_sealed_enough_packets_are_replaced_without_losing_one() {
-    for seed in 0..SEEDS {
-        // Some 200 packets per second and direction.
-        let tunnel = tunnel().with_side(Side::Client, |end| end.rekey_packets = 500);
-        let mut world = start(&tunnel, seed);
-        world.record();
-        let flows = SIDES.map(|side| world.udp(side, 1_000, 1.6));
-        let from = world.now();
-        world.run_for(secs(12));
-        let epochs = SIDES.map(|side| epochs_of(&world, side));
-        // 2,400 packets with data each way, and what goes beside them.
-        assert!(epochs.iter().all(|epochs| (6..=11).contains(epochs)), "seed {seed}: {epochs:?}");
-        let (silence, lost) = harm(&mut world, flows, from);
-        assert!(silence < millis(100), "seed {seed}: {silence:?}");
-        assert_eq!(lost, 0, "seed {seed}");
-        assert!(is_unbroken(&world), "seed {seed}");
-        world.oracle().assert_clean();
-    }
+    // 2,400 packets with data each way, and what goes beside them.
+    (0..SEEDS).for_each(|seed| wears_out(&tunnel(), &SIDES, 6..=11, seed));
 }
 
 #[test]
 fn keys_are_replaced_also_by_what_the_other_end_alone_has_sealed() {
     let spec = LinkSpec::new(20.0, 10).with_loss(0.02);
-    let links = [spec; 4].map(WanLink::symmetric).to_vec();
-    let password = Tunnel::v2(links).with_side(Side::Client, |end| end.rekey_packets = 500);
-    for (seed, tunnel) in
-        (0..20).flat_map(|n| [(n, password.clone()), (n, password.clone().with_key_pairs())])
-    {
-        let mut world = start(&tunnel, seed);
-        world.record();
+    let password = Tunnel::v2([spec; 4].map(WanLink::symmetric).to_vec());
+    for tunnel in [password.clone(), password.with_key_pairs()] {
         // The client seals nothing but what it has to say of that.
-        let flow = world.udp(Side::Server, 1_000, 1.6);
-        let from = world.now();
-        world.run_for(secs(12));
-        let epochs = SIDES.map(|side| epochs_of(&world, side));
-        assert!(epochs.iter().all(|epochs| (4..=11).contains(epochs)), "seed {seed}: {epochs:?}");
-        let silence = world.udp_flow(flow).longest_silence(from, world.now());
-        assert!(silence < millis(100), "seed {seed}: {silence:?}");
-        assert_eq!(world.finish_udp(flow).lost(), 0, "seed {seed}");
-        assert!(is_unbroken(&world), "seed {seed}");
-        world.oracle().assert_clean();
+        (0..20).for_each(|seed| wears_out(&tunnel, &[Side::Server], 4..=11, seed));
     }
 }
 

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::{env, thread};
 
 use mlvpn_proto::stats::{Footprint, Traffic};
-use mlvpn_proto::{Duration, LinkTerms, Policy, lanes};
+use mlvpn_proto::{Duration, Endpoint, LinkTerms, Policy, lanes};
 use mlvpn_sim::link::{LinkSpec, WanLink};
 use mlvpn_sim::packet::Side;
 use mlvpn_sim::rng::{Seed, Stream};
@@ -35,14 +35,8 @@ const MAX_PENDING: usize = 4_096;
 const MAX_IN_FLIGHT: u64 = 16 << 20;
 /// What an end keeps at the most, whatever comes.
 const MOST: Footprint = Footprint {
-    indices: 4_096 + 65_536,
-    epochs: 1 + 64 + 4,
-    messages: 256,
-    controls: 1_024,
-    in_flight: Traffic { packets: 1 << 18, bytes: MAX_IN_FLIGHT },
-    repairs: 8_192,
-    skips: 8_192,
-    copies: 256 + 4_096,
+    in_flight: Traffic { bytes: MAX_IN_FLIGHT, ..Endpoint::MOST_KEPT.in_flight },
+    ..Endpoint::MOST_KEPT
 };
 const SIDES: [Side; 2] = [Side::Client, Side::Server];
 

@@ -14,7 +14,7 @@ use mlvpn_proto::handshake::v2::{
 };
 use mlvpn_proto::id::{PacketNumber, PathId, SessionIndex};
 use mlvpn_proto::lanes::{MAX_BYTES, MAX_PACKETS};
-use mlvpn_proto::stats::{Footprint, Traffic};
+use mlvpn_proto::stats::Footprint;
 use mlvpn_proto::wire::v2::{DatagramKind, HEADER_LEN, TAG_LEN};
 use mlvpn_proto::{
     Duration, Endpoint, EndpointConfig, Instant, LinkChange, LinkConfig, LinkIndex, LinkTerms,
@@ -36,17 +36,9 @@ const MAX_ROUNDS: usize = 100;
 /// Types of frames, and one that there is not.
 const TYPES: [u8; 16] = [0, 1, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 0x40, 0x0C, TERMS];
 const TERMS: u8 = 0x41;
-/// What the endpoint keeps at the most, whatever comes.
-const MOST: Footprint = Footprint {
-    indices: 4_096 + 65_536,
-    epochs: 1 + 64 + 4,
-    messages: 256,
-    controls: 1_024,
-    in_flight: Traffic { packets: 1 << 18, bytes: 64 << 20 },
-    repairs: 8_192,
-    skips: 8_192,
-    copies: 256 + 4_096,
-};
+/// What the endpoint keeps at the most: each operation may bring about a handshake.
+const MOST: Footprint =
+    Footprint { indices: 4 * MAX_OPERATIONS, epochs: MAX_OPERATIONS + 5, ..Endpoint::MOST_KEPT };
 
 /// Runs the target.
 ///

@@ -96,7 +96,7 @@ fn clamp(packet: &[u8], kind: PacketKind, mtu: u16) {
     if let (PacketKind::Ip, Ok(before), Ok(after)) =
         (kind, Packet::parse(packet), Packet::parse(&clamped))
     {
-        // Where the size overlaps the checksum's words, both sums are of the same data but for it.
+        // The sum over the whole segment, its checksum included, is what it was.
         assert_eq!(checksum(&[before.payload()]), checksum(&[after.payload()]));
     }
 }

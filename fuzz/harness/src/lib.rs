@@ -16,7 +16,7 @@
 //! | [`config`] | a configuration file |
 //! | [`control`] | how a client came to the control server, and what it sends |
 //! | [`filter`] | a filter expression, a line feed, a packet |
-//! | [`inner`] | a packet out of the tunnel interface |
+//! | [`inner`] | a packet out of the tunnel interface: viewed, sorted, marked, clamped, cut, answered |
 //! | [`token`] | the line that `mlvpn setup` prints, or the text of a key |
 //! | [`tun_split`] | a read of a tun device: virtio header and packet |
 //! | [`coalesce`] | a program that makes packets to be written to a tun device |

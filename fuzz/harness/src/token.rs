@@ -31,7 +31,6 @@ pub fn run(bytes: &[u8]) {
 fn read(text: &str) {
     match text.parse::<Token>() {
         Ok(token) => {
-            // A line that was read may be longer than one that is written: host names have no length of their own.
             let written = token.to_text();
             assert_eq!(written.parse::<Token>().as_ref(), Ok(&token));
             let _ = (token.networks(), format!("{token:?}"));

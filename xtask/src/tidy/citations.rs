@@ -46,7 +46,8 @@ pub(super) fn unnumbered(specification: &str) -> Vec<Fault> {
     let sections =
         specification.lines().enumerate().skip_while(|(_, line)| !line.starts_with("## "));
     for (at, line) in sections {
-        is_numbered = item(line).is_some() || is_numbered && line.starts_with("  ");
+        let goes_on = line.is_empty() || line.starts_with("  ");
+        is_numbered = item(line).is_some() || is_numbered && goes_on;
         let has_must = line.split(|c: char| !c.is_alphanumeric()).any(|word| word == "MUST");
         if has_must && !is_numbered {
             faults.push(Fault::error(

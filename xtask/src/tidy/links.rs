@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::Fault;
 
 /// Checks the links of a file; `read` gives the text at a path relative to it, which is empty for what is no Markdown
-/// file, and none where nothing is.
+/// file and has no anchors, and none where nothing is.
 pub(super) fn check(text: &str, read: &dyn Fn(&str) -> Option<String>) -> Vec<Fault> {
     let mut faults = Vec::new();
     for (at, line) in prose(text) {

@@ -164,7 +164,8 @@ impl Endpoint {
             self.drops.count(DropReason::NoCookie);
             return Ok(());
         }
-        if is_under_load && !responder.admission.admit(from, now) {
+        let is_peer = || sessions.iter().flat_map(Session::paths).any(|p| p.route.remote == from);
+        if is_under_load && !responder.admission.admit(from, is_peer(), now) {
             self.drops.count(DropReason::HandshakeRate);
             return Ok(());
         }

@@ -21,12 +21,12 @@ use crate::wire::v2::{CloseReason, SealedHeader};
 /// An index is not given out again for this long after its last use `[H16]`.
 const RETIRED_FOR: Duration = Duration::from_secs(240);
 /// Of more than so many the oldest are: by chance alone one is drawn again once in 65,536 times.
-const MAX_RETIRED: usize = 1 << 16;
+pub(super) const MAX_RETIRED: usize = 1 << 16;
 /// Between two looks at which indices are still in use.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 /// So many indices more than after the last look are another reason for one: a peer with the keys may begin
 /// handshakes as fast as it likes.
-const SWEEP_AFTER: usize = 4_096;
+pub(super) const SWEEP_AFTER: usize = 4_096;
 
 /// The sessions of version 2.
 #[derive(Debug, Default)]
@@ -36,22 +36,54 @@ pub(super) struct Sessions {
     ended: Vec<Session>,
     /// Where packets with that index go.
     indices: HashMap<SessionIndex, usize>,
-    /// Those that are not given out, by the time until which, and the same to be looked up.
-    retired: VecDeque<(SessionIndex, Instant)>,
-    is_retired: HashSet<SessionIndex>,
+    retired: Retired,
     swept: Instant,
     /// How many indices were in use then.
     used_then: usize,
     is_ending: bool,
 }
 
+/// Indices that are not given out again for a while `[H16]`.
+#[derive(Clone, Debug, Default)]
+struct Retired {
+    order: VecDeque<(SessionIndex, Instant)>,
+    set: HashSet<SessionIndex>,
+}
+
+impl Retired {
+    fn contains(&self, index: SessionIndex) -> bool {
+        self.set.contains(&index)
+    }
+
+    /// Adds those that were in use until now, and frees those whose time is over.
+    fn keep(&mut self, mut gone: Vec<SessionIndex>, now: Instant) {
+        while self.order.front().is_some_and(|(_, until)| *until <= now) {
+            self.free_oldest();
+        }
+        gone.sort_unstable();
+        for index in gone {
+            if self.set.insert(index) {
+                self.order.push_back((index, now + RETIRED_FOR));
+            }
+            if self.order.len() > MAX_RETIRED {
+                self.free_oldest();
+            }
+        }
+    }
+
+    fn free_oldest(&mut self) {
+        if let Some((index, _)) = self.order.pop_front() {
+            self.set.remove(&index);
+        }
+    }
+}
+
 impl Sessions {
     /// None, after others whose indices are not to be given out again for a while.
     pub(super) fn after(former: &Self, now: Instant) -> Self {
-        let (retired, is_retired) = (former.retired.clone(), former.is_retired.clone());
-        let mut sessions = Self { retired, is_retired, ..Self::default() };
-        sessions.retire(former.indices.clone().into_keys().collect(), now);
-        sessions
+        let mut retired = former.retired.clone();
+        retired.keep(former.indices.clone().into_keys().collect(), now);
+        Self { retired, ..Self::default() }
     }
 
     /// All that live, and those that say goodbye.
@@ -92,7 +124,6 @@ impl Sessions {
     /// An initiator's session is replaced: the peer knows nothing of the former one.
     pub(super) fn replace_only(&mut self, session: Session, now: Instant) {
         self.slots = vec![Some(session)];
-        self.swept = Instant::ZERO;
         self.sweep(now);
     }
 
@@ -142,7 +173,7 @@ impl Sessions {
     pub(super) fn draw_index(&self, rng: &mut impl Rng) -> SessionIndex {
         loop {
             let index = SessionIndex(rng.next_u32());
-            let is_used = self.indices.contains_key(&index) || self.is_retired.contains(&index);
+            let is_used = self.indices.contains_key(&index) || self.retired.contains(index);
             if index.0 != 0 && !is_used {
                 return index;
             }
@@ -211,34 +242,13 @@ impl Sessions {
         self.used_then = used.len();
         let former =
             std::mem::replace(&mut self.indices, used.iter().map(|(i, s)| (*i, *s)).collect());
-        while self.retired.front().is_some_and(|(_, until)| *until <= now) {
-            self.free_oldest();
-        }
-        self.retire(former.into_keys().filter(|index| !used.contains_key(index)).collect(), now);
-    }
-
-    /// Keeps indices back that were in use until now.
-    fn retire(&mut self, mut gone: Vec<SessionIndex>, now: Instant) {
-        gone.sort_unstable();
-        for index in gone {
-            if self.is_retired.insert(index) {
-                self.retired.push_back((index, now + RETIRED_FOR));
-            }
-            if self.retired.len() > MAX_RETIRED {
-                self.free_oldest();
-            }
-        }
-    }
-
-    fn free_oldest(&mut self) {
-        if let Some((index, _)) = self.retired.pop_front() {
-            self.is_retired.remove(&index);
-        }
+        let gone = former.into_keys().filter(|index| !used.contains_key(index));
+        self.retired.keep(gone.collect(), now);
     }
 
     /// Indices that are in use, and those that are kept back.
     pub(super) fn index_count(&self) -> usize {
-        self.indices.len() + self.retired.len()
+        self.indices.len() + self.retired.order.len()
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {

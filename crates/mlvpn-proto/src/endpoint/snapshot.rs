@@ -1,11 +1,12 @@
 //! Numbers for the owner.
 
-use super::Endpoint;
 use super::links::Link;
+use super::sessions::{MAX_RETIRED, SWEEP_AFTER};
+use super::{Endpoint, MAX_MESSAGES};
 use crate::event::Quality;
 use crate::handshake::v1::LinkState;
 use crate::id::LinkIndex;
-use crate::session::v2::{self, path::Path};
+use crate::session::v2::{Session, path::Path};
 use crate::stats::{Footprint, LinkStats, SessionStats, Traffic, Version};
 use crate::time::Instant;
 
@@ -45,7 +46,7 @@ impl Endpoint {
             drops,
             resequencer: v1.map(|v1| v1.resequencer).unwrap_or_default(),
             links,
-            peers: self.sessions.iter().map(v2::Session::stats).collect(),
+            peers: self.sessions.iter().map(Session::stats).collect(),
         }
     }
 
@@ -55,10 +56,17 @@ impl Endpoint {
         self.responder.as_ref().map_or(0, super::responder::Responder::len)
     }
 
+    /// The most of it for one peer. Indices in use are looked through before there are 4,096 more of them.
+    pub const MOST_KEPT: Footprint = Footprint {
+        indices: MAX_RETIRED + SWEEP_AFTER + 2 * Session::MOST_KEPT.epochs,
+        messages: MAX_MESSAGES,
+        ..Session::MOST_KEPT
+    };
+
     /// How much is kept.
     #[must_use]
     pub fn footprint(&self) -> Footprint {
-        let sessions = self.sessions.iter().map(v2::Session::footprint);
+        let sessions = self.sessions.iter().map(Session::footprint);
         let own = Footprint {
             indices: self.sessions.index_count(),
             messages: self.messages.len(),
@@ -78,7 +86,7 @@ impl Endpoint {
 
     /// The paths to all peers that are reached over a link.
     fn paths_of(&self, link: LinkIndex) -> impl Iterator<Item = &Path> {
-        self.sessions.iter().flat_map(v2::Session::paths).filter(move |p| p.route.link == link)
+        self.sessions.iter().flat_map(Session::paths).filter(move |p| p.route.link == link)
     }
 
     fn link_stats(

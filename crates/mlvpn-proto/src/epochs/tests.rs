@@ -213,9 +213,12 @@ fn a_peer_that_begins_epochs_all_the_time_makes_the_oldest_go() {
         first.get_or_insert(kept);
         assert!(pair.responder.indices().count() <= 1 + MAX_FORMER, "{n}");
         assert!(pair.initiator.indices().count() <= 1 + MAX_FORMER, "{n}");
+        let early = first.as_ref().unwrap();
         if n == MAX_FORMER as u64 {
-            let early = first.as_ref().unwrap();
             assert_eq!(pair.open(early, at(n * 20)), Ok(false), "of more than a second ago");
+        }
+        if n == MAX_FORMER as u64 + 1 {
+            assert_eq!(pair.open(early, at(n * 20)), Err(OpenError::UnknownIndex), "{n}");
         }
     }
     assert_eq!(pair.responder.indices().count(), 1 + MAX_FORMER);

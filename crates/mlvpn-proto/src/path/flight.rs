@@ -6,8 +6,8 @@ use super::receipt::Report;
 use crate::id::PacketNumber;
 use crate::time::{Duration, Instant};
 
-/// Packets that are remembered; what is older counts as lost. Two seconds at 1 Gbit/s.
-const MAX_PACKETS: usize = 1 << 18;
+/// Packets that are remembered; what is older counts as lost. More than as many full ones as may be on their way.
+pub(crate) const MAX_PACKETS: usize = 1 << 16;
 /// A packet is lost when this many later ones were received (RFC 9002 section 6.1.1).
 pub(super) const PACKET_THRESHOLD: u64 = 3;
 /// The least time threshold (RFC 9002 section 6.1.2, with its granularity).

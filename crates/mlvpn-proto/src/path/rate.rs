@@ -51,8 +51,9 @@ const SPARE_PACKETS: f64 = 3.0;
 const LEAST_PACKETS: f64 = 6.0;
 /// Bounds of the estimate: 64 kbit/s to 100 Gbit/s.
 const RATES: (f64, f64) = (8_000.0, 12.5e9);
-/// Most bytes that may be on their way, whatever the peer tells of what arrives: what 5 Gbit/s have there at a round trip of 100 ms.
-const MOST_IN_FLIGHT: u64 = 64 * 1024 * 1024;
+/// Most bytes that may be on their way, whatever the peer tells of what arrives: what 5 Gbit/s have there at a
+/// round trip of 100 ms.
+pub(crate) const MOST_IN_FLIGHT: u64 = 64 * 1024 * 1024;
 /// Feedback comes no sooner, in seconds: in a shorter round trip the rate does not double.
 const LEAST_DOUBLING: f64 = 0.005;
 /// The queue that is kept, at least.

@@ -115,7 +115,7 @@ fn a_peer_that_begins_handshakes_all_the_time_fills_no_table() {
         assert!(sessions.poll_timeout().is_some_and(|at| at <= now), "it is time to sweep");
         sessions.expire(now);
         assert!(sessions.index_count() <= MAX_RETIRED, "{round}: {}", sessions.index_count());
-        assert_eq!(sessions.retired.len(), sessions.is_retired.len());
+        assert_eq!(sessions.retired.order.len(), sessions.retired.set.len());
     }
     assert_eq!(sessions.index_count(), MAX_RETIRED);
     let later = NOW + Duration::from_secs(100) + RETIRED_FOR;

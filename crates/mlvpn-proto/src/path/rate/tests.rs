@@ -476,7 +476,13 @@ proptest! {
             }
             prop_assert!((8_000..=limit).contains(&controller.rate()));
             prop_assert!((8_000..=limit).contains(&controller.capacity()));
-            prop_assert!(controller.in_flight_cap() >= 6 * LEN);
+            prop_assert!((6 * LEN..=MOST_IN_FLIGHT).contains(&controller.in_flight_cap()));
         }
     }
+}
+
+#[test]
+fn a_peer_that_boasts_has_no_more_on_its_way_than_is_kept() {
+    let controller = RateController::new(None, Some(12_500_000_000));
+    assert_eq!(controller.in_flight_cap(), MOST_IN_FLIGHT);
 }

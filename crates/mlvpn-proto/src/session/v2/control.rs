@@ -24,7 +24,7 @@ const LEAST_LEN: usize = HEADER_LEN + 10 + TAG_LEN;
 /// Most bytes of frames in one packet.
 const MAX_BODY: usize = PADDED_LEN - HEADER_LEN - TAG_LEN;
 /// Packets that wait to be sealed.
-const MAX_OUTBOX: usize = 256;
+pub(super) const MAX_OUTBOX: usize = 256;
 /// Largest IP packet that this end takes.
 const MAX_IP_PACKET: u16 = u16::MAX;
 

@@ -15,9 +15,9 @@ use crate::wire::v2::Lane;
 /// A copy that waits for longer would come later than a repair.
 const PATIENCE: Duration = Duration::from_millis(20);
 /// Copies that wait.
-const MAX_WAITING: usize = 256;
+pub(super) const MAX_WAITING: usize = 256;
 /// Copies that arrived, and whose originals may still be lost.
-const MAX_ARRIVED: usize = 4_096;
+pub(super) const MAX_ARRIVED: usize = 4_096;
 
 /// Copies that wait, and those that came.
 #[derive(Debug, Default)]

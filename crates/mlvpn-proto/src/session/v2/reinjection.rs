@@ -40,10 +40,12 @@ impl Session {
             }
             parcel.bound = parcel.bound.filter(|_| stays_bound);
             budget -= parcel.bytes.len() as f64;
-            if budget < 0.0 {
-                shared.pool.give(upload.recovery.give_up(parcel));
-            } else {
-                upload.recovery.reinject(parcel, id, rtt, now);
+            let given_up = match budget < 0.0 {
+                true => Some(upload.recovery.give_up(parcel)),
+                false => upload.recovery.reinject(parcel, id, rtt, now),
+            };
+            if let Some(bytes) = given_up {
+                shared.pool.give(bytes);
             }
         }
     }
@@ -76,6 +78,7 @@ impl Session {
         };
         let mut late = path.flight.take_contents_behind(in_time, may_go);
         while budget > 0.0
+            && !upload.recovery.is_full()
             && let Some(parcel) = late.next()
         {
             budget -= parcel.bytes.len() as f64;
