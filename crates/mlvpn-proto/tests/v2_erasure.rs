@@ -1,10 +1,11 @@
-//! `[H15]`: what a handshake worked with is not in the memory that it gives back.
+//! `[H15]`: what a handshake worked with, and what its keys are made of, is not in the memory that is given back.
 //!
 //! The allocator of this program keeps a copy of every block that a thread frees while it asks for that, as it
 //! was at that moment. The copy is then searched for the secrets.
 
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+use aws_lc_rs::hkdf::{HKDF_SHA256, KeyType, Prk};
 use blake2::digest::consts::U32;
 use blake2::{Blake2s, Digest as _};
 use chacha20::ChaCha12Rng;
@@ -115,11 +116,29 @@ fn shake(ends: impl FnOnce() -> [Credentials; 2], secrets: &mut Secrets) {
     expect = expecting.pop().unwrap();
     let ours = expect.handle(&Response::parse(&response).unwrap()).unwrap();
 
-    let _sealing =
+    let sealing =
         SealingKey::new(ours.cipher, ours.send_secret.as_bytes(), ours.peer_index, Instant::ZERO);
-    let _opening = OpeningKey::new(theirs.cipher, theirs.receive_secret.as_bytes());
+    let opening = OpeningKey::new(theirs.cipher, theirs.receive_secret.as_bytes());
+    drop((Box::new(sealing), Box::new(opening)));
     secrets.ephemeral = randomness.map(|drawn| drawn.last);
     secrets.epoch = [*ours.send_secret.as_bytes(), *ours.receive_secret.as_bytes()];
+}
+
+/// Key and IV of a direction (section 5.4).
+fn expanded(secret: &Key) -> (Key, [u8; 12]) {
+    struct Len(usize);
+    impl KeyType for Len {
+        fn len(&self) -> usize {
+            self.0
+        }
+    }
+    let secret = Prk::new_less_safe(HKDF_SHA256, secret);
+    let (mut key, mut iv) = ([0; 32], [0; 12]);
+    let parts: [(&[u8], &mut [u8]); 2] = [(b"mlvpn v2 key", &mut key), (b"mlvpn v2 iv", &mut iv)];
+    for (label, out) in parts {
+        secret.expand(&[label], Len(out.len())).unwrap().fill(out).unwrap();
+    }
+    (key, iv)
 }
 
 /// A half of a secret is as bad as the whole.
@@ -165,6 +184,9 @@ fn memory_that_a_handshake_gives_back_holds_no_secret() {
         for secret in &secrets.epoch {
             assert_ne!(*secret, [0; 32]);
             assert!(!holds(freed, secret), "a secret of an epoch");
+            let (key, iv) = expanded(secret);
+            assert!(!holds(freed, &key), "a key of an epoch");
+            assert!(!freed.windows(iv.len()).any(|window| window == iv), "an IV of an epoch");
         }
         assert!(!holds_chaining_key(freed, &secrets.epoch), "the chaining key");
     }

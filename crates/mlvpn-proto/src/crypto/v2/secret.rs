@@ -25,7 +25,8 @@ impl Iv {
     }
 }
 
-/// Key and IV of a direction: HKDF-Expand (RFC 5869) of its uniformly random secret.
+/// Key and IV of a direction: HKDF-Expand (RFC 5869) of its uniformly random secret. The IV is erased when it is dropped, and
+/// so is the key with what is computed from it: AWS-LC keeps both in memory of its own, and erases what it frees (`OPENSSL_free`).
 pub(super) fn expand(cipher: Cipher, secret: &[u8; 32]) -> (LessSafeKey, Iv) {
     let secret = Prk::new_less_safe(HKDF_SHA256, secret);
     let mut key = Zeroizing::new([0; KEY_LEN]);
