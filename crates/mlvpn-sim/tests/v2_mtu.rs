@@ -104,3 +104,25 @@ fn what_the_only_path_carries_counts_at_once_when_it_is_less_and_late_when_it_is
     world.run_until(grown + RISES_AFTER + ROUND_TRIP);
     assert_eq!(of_server(&world), LARGE);
 }
+
+#[test]
+fn datagrams_that_do_not_fit_the_only_path_any_more_do_not_bring_it_down() {
+    for mbit in [0.1, 2.0, 15.0] {
+        let tunnel = Tunnel::v2(vec![line(1_500)]).with(|config| config.mtu = LARGE);
+        let mut world = tunnel.start_up(1);
+        world.run_for(SEARCH);
+        world.udp(Side::Server, usize::from(LARGE), mbit);
+        world.run_for(secs(1));
+        world.set_link(0, &line(1_400));
+        let of_server = |world: &Run| mtus(world)[Side::Server as usize];
+        let before = world.now();
+        assert!(world.run_while_not(SEARCH, |world| of_server(world) == SMALL), "{mbit} Mbit/s");
+        let smaller = world.udp(Side::Server, usize::from(SMALL), 2.0);
+        world.run_until(before + secs(10));
+        let is_down = |event: &Event| matches!(event, Event::LinkDown { .. } | Event::SessionDown);
+        assert!(!world.events().iter().any(|(.., event)| is_down(event)), "{mbit} Mbit/s");
+        let report = world.udp_flow(smaller).report(world.now());
+        assert!(report.longest_silence < millis(100), "{mbit} Mbit/s: {report:?}");
+        assert!(report.sent - report.received < 20, "{mbit} Mbit/s: {report:?}");
+    }
+}

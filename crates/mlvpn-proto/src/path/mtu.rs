@@ -182,9 +182,15 @@ impl MtuDiscovery {
         }
     }
 
+    /// Whether [`Self::on_silence`] has something to do.
+    #[must_use]
+    pub fn can_be_doubted(&self) -> bool {
+        self.is_complete() && self.confirmed > BASE
+    }
+
     /// Nothing has arrived for longer than it should, and something larger than the base is on its way.
     pub fn on_silence(&mut self, now: Instant) {
-        if self.is_complete() && self.confirmed > BASE {
+        if self.can_be_doubted() {
             self.doubt(false, now);
         }
     }

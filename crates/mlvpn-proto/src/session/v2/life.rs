@@ -94,6 +94,11 @@ impl Path {
         keepalive.min(silence).min(repair.unwrap_or(silence))
     }
 
+    /// Whether silence would put the size of its datagrams in doubt `[Z3]`.
+    fn has_doubtful_size(&self) -> bool {
+        self.mtu.can_be_doubted() && self.has_large_outstanding()
+    }
+
     /// Whether larger datagrams may be tried: on what is paid for, once.
     fn may_probe_sizes(&self) -> bool {
         !(self.terms.is_metered && self.mtu.is_complete())
@@ -270,7 +275,7 @@ impl Session {
         }
         let is_silent = path.suspect_at().is_some_and(|at| at <= now)
             || path.health.is_said_silent && !path.flight.is_empty();
-        if is_silent && path.has_large_outstanding() {
+        if is_silent && path.has_doubtful_size() {
             path.mtu.on_silence(now);
         }
         if path.is_up() && has_other && is_silent {
@@ -342,7 +347,9 @@ impl Session {
         let candidates = [
             usable.then(|| path.ping_at(active_until)),
             path.down_at().filter(|_| usable),
-            path.suspect_at().filter(|at| path.is_up() && self.has_living_other(path.id, *at)),
+            path.suspect_at().filter(|at| {
+                path.is_up() && (path.has_doubtful_size() || self.has_living_other(path.id, *at))
+            }),
             path.health.next_probe.filter(|_| path.state == PathState::Suspect),
             path.mtu.poll_timeout().filter(|_| path.is_up() && path.may_probe_sizes()),
             self.challenge_timeout(path),
