@@ -88,18 +88,32 @@ struct Case {
     lines: usize,
     /// An upload loads the way back.
     is_loaded: bool,
+    /// The queue before the way back, in milliseconds.
+    queue: u64,
 }
 
 const fn case(back: f64, rtt: u64, loss: f64, lines: usize, is_loaded: bool) -> Case {
-    Case { back, rtt, loss, lines, is_loaded }
+    // Before a line as thin as that stands a queue that holds the probes of a round.
+    let queue = if back < 0.5 { 1_000 } else { 100 };
+    Case { back, rtt, loss, lines, is_loaded, queue }
+}
+
+/// A queue that holds a few of the probes at the most.
+const fn short(queue: u64, case: Case) -> Case {
+    Case { queue, ..case }
 }
 
 /// Each way back with each round trip, each loss and each number of lines.
-const CASES: [Case; 20] = [
+const CASES: [Case; 25] = [
     case(0.1, 10, 0.0, 1, false),
     case(0.1, 60, 0.01, 2, false),
     case(0.1, 300, 0.05, 4, false),
     case(0.1, 10, 0.05, 2, true),
+    short(100, case(0.1, 10, 0.0, 1, false)),
+    short(100, case(0.1, 300, 0.05, 1, false)),
+    short(300, case(0.1, 10, 0.0, 1, false)),
+    short(300, case(0.1, 300, 0.05, 1, false)),
+    short(300, case(0.1, 60, 0.01, 1, true)),
     case(0.8, 10, 0.01, 4, false),
     case(0.8, 60, 0.05, 1, false),
     case(0.8, 300, 0.0, 2, false),
@@ -120,9 +134,7 @@ const CASES: [Case; 20] = [
 
 impl Case {
     fn lines(self) -> Vec<WanLink> {
-        // Before a line as thin as that stands a queue that holds the probes of a round.
-        let queue = if self.back < 0.5 { 1_000 } else { 100 };
-        let back = LinkSpec::new(self.back, self.rtt / 2).with_queue_ms(queue);
+        let back = LinkSpec::new(self.back, self.rtt / 2).with_queue_ms(self.queue);
         let ahead = LinkSpec::new(20.0, self.rtt / 2).with_loss(self.loss);
         vec![WanLink::new(ahead, back); self.lines]
     }
@@ -177,5 +189,21 @@ fn feedback_keeps_to_its_budget_over_every_way_back_from_the_first_second_on() {
                 saved = (most - bytes).min(SAVED.1);
             }
         }
+    }
+}
+
+#[test]
+fn feedback_leaves_room_for_an_upload_over_the_thinnest_ways_back_with_short_queues() {
+    // The shorter queue does not even hold a full packet.
+    for (queue, rtt, lines, least) in [(100, 60, 1, 0.01), (300, 10, 1, 0.06), (300, 60, 2, 0.12)] {
+        let case = short(queue, case(0.1, rtt, 0.0, lines, true));
+        let mut world = Tunnel::v2(case.lines()).start_up(1);
+        world.udp(Side::Server, 1_200, 15.0 * lines as f64);
+        // What was saved up is used up by then.
+        world.run_until(Instant::from_secs(10));
+        let upload = world.upload();
+        world.run_until(Instant::from_secs(30));
+        let goodput = world.goodput(upload, 10, 30);
+        assert!(goodput > least, "{case:?}: {goodput} Mbit/s");
     }
 }

@@ -186,6 +186,9 @@ impl Session {
     /// Whether feedback may go over a path now.
     fn may_report(&mut self, way: PathId, urgency: Urgency, now: Instant) -> bool {
         let Some(path) = self.path_mut(way) else { return false };
+        if path.mtu.is_complete() {
+            path.dispersion.on_all_sent(now);
+        }
         let allowed = Allowed::on(path);
         path.budget.refill(allowed, now);
         path.budget.is_left(urgency)
