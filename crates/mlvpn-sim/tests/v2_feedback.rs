@@ -53,6 +53,23 @@ fn feedback_takes_two_percent_of_a_slow_way_back() {
 }
 
 #[test]
+fn an_upload_does_not_pay_for_telling_of_its_acknowledgements() {
+    let lines = [line(10, 0.0), line(20, 0.0)];
+    let upload: fn(&mut Run) = |world| {
+        world.upload();
+    };
+    let little = highest_share(&lines, upload);
+    assert!(little <= 0.013, "{little}");
+    // What else comes is told of.
+    let both: fn(&mut Run) = |world| {
+        world.upload();
+        world.udp(Side::Server, 1_200, 60.0);
+    };
+    let much = highest_share(&lines, both);
+    assert!(much > 1.2 * little, "{much}, and {little}");
+}
+
+#[test]
 fn feedback_is_bounded_also_where_nothing_else_goes_back() {
     let datagrams: fn(&mut Run) = |world| {
         world.udp(Side::Server, 1_200, 15.0);

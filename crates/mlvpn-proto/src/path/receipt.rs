@@ -156,6 +156,12 @@ impl Receipt {
         self.packets
     }
 
+    /// How many bytes have come, IP and UDP headers included.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     /// Whether something was lost that the sender was not told of.
     #[must_use]
     pub fn has_loss(&self) -> bool {

@@ -37,6 +37,8 @@ const FORGET_AFTER: Duration = Duration::from_secs(30);
 /// round trip (RFC 9438 section 4.6: 0.3 / 0.7 = 0.43).
 const TARGET_SHARE: f64 = 0.4;
 const LEAST_TARGET: Duration = Duration::from_millis(5);
+/// What leaves in one go at most: a packet that takes longer leaves a gap behind it.
+const RUN: Duration = Duration::from_millis(1);
 const LEAST_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Bytes of a full packet.
@@ -316,10 +318,11 @@ fn codel<'a>(paths: impl Iterator<Item = &'a PathView> + Clone, len: usize) -> C
     let (rtt, rate, is_untested) = paths.fold((0.0f64, 0.0, false), |(rtt, rate, any), view| {
         (rtt.max(seen(view)), rate + view.rate, any || view.is_untested)
     });
-    let packets = Duration::from_secs_f64(1.5 * len as f64 / rate.max(1.0));
+    // On a thin way what CUBIC needs is counted in packets, and one that is just leaving is no queue.
+    let packets = Duration::from_secs_f64(1.5 * len as f64 / rate.max(1.0)).saturating_sub(RUN);
     let round = Duration::from_micros(rtt as u64);
     let interval = round.max(LEAST_INTERVAL);
     // A sender that is told to slow down before the paths have shown what they carry never fills them.
     let target = if is_untested { interval } else { round.mul_f64(TARGET_SHARE) };
-    CodelParams { target: target.max(LEAST_TARGET).max(packets), interval }
+    CodelParams { target: target.max(LEAST_TARGET) + packets, interval }
 }

@@ -140,3 +140,11 @@ fn codel_leaves_the_time_of_repairs() {
     // One loss in four intervals.
     assert_eq!(target(0.0006), 11_000);
 }
+
+#[test]
+fn codel_leaves_a_packet_and_a_half_where_packets_take_long() {
+    let target = |mbit: f64| codel([path(FAST, mbit, 20.0, 0.0)].iter(), LEN).target.as_micros();
+    assert_eq!(target(50.0), 16_000, "0.4 of 40 ms");
+    let packet = 8 * LEN as u128; // At 1 Mbit/s, in µs.
+    assert_eq!(target(1.0), 16_000 + packet * 3 / 2 - 1_000);
+}

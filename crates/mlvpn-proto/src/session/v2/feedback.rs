@@ -18,6 +18,11 @@ use crate::wire::v2::{Feedback, modular};
 const FEEDBACK_SHARE: f64 = 0.02;
 const FEEDBACK_FLOOR: f64 = 2_000.0;
 const FEEDBACK_BURST: f64 = 1_500.0;
+/// Of a path whose capacity is known what tells of no loss takes as much only where there is as much to tell: a share
+/// of what came there; else so many bytes per second less, but no less than that many `[F25]`.
+const SHARE_OF_HEARD: f64 = 0.1;
+const SPARED: f64 = 1_400.0;
+const THRIFTY_FLOOR: f64 = 600.0;
 /// So much of it is left to reports of losses: one of them. With more, so many losses would leave nothing to the
 /// others that paths would seem to be dead.
 const FEEDBACK_RESERVE: f64 = 200.0;
@@ -208,46 +213,69 @@ pub(super) struct FeedbackSent {
     pub(super) turns: u64,
 }
 
-/// How much feedback may be sent over a path.
+/// How much feedback may be sent over a path. What may be sent now is told in bytes, below zero when the last packet
+/// took more than there was.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct FeedbackBudget {
-    /// Bytes that may be sent now; below zero when the last packet took more than there was.
+    /// Of what is told at all.
     credit: f64,
+    /// Of what tells of no loss.
+    spare: f64,
     at: Instant,
+    /// Bytes that had come on the path by then.
+    heard: u64,
 }
 
 impl FeedbackBudget {
     /// That of a path that is new.
     pub(super) fn new(now: Instant) -> Self {
-        Self { credit: SAVED_WHILE_UNKNOWN.1, at: now }
+        Self { credit: SAVED_WHILE_UNKNOWN.1, spare: SAVED_WHILE_UNKNOWN.1, at: now, heard: 0 }
+    }
+
+    /// What is left for anything so urgent.
+    fn left(&self, urgency: Urgency) -> f64 {
+        let left = match urgency {
+            Urgency::Loss => self.credit,
+            Urgency::Usual | Urgency::Copy => self.credit.min(self.spare),
+        };
+        left - urgency.reserve()
     }
 
     /// Whether anything so urgent may be sent.
     pub(super) fn is_left(&self, urgency: Urgency) -> bool {
-        self.credit > urgency.reserve()
+        self.left(urgency) > 0.0
     }
 
     pub(super) fn refill(&mut self, allowed: Allowed, now: Instant) {
-        let earned = now.saturating_since(self.at).as_secs_f64() * allowed.bytes_per_sec();
+        let time = now.saturating_since(self.at);
         let most = allowed.saved().max(FEEDBACK_BURST);
-        self.credit = (self.credit + earned).min(most);
+        self.credit = (self.credit + time.as_secs_f64() * allowed.bytes_per_sec()).min(most);
+        self.spare = (self.spare + allowed.spared(time, self.heard)).min(most);
         self.at = now;
+        self.heard = allowed.heard;
     }
 
     /// A packet that takes `len` bytes on the link is sent.
     pub(super) fn spend(&mut self, len: usize) {
         self.credit -= len as f64;
+        // Many losses must not silence what else is to be told.
+        self.spare = (self.spare - len as f64).max(-FEEDBACK_BURST);
     }
 
     /// When there is credit for that again.
     pub(super) fn refilled_at(&self, urgency: Urgency, allowed: Allowed) -> Instant {
-        let per_sec = allowed.bytes_per_sec();
         if self.is_left(urgency) {
             return Instant::ZERO;
         }
         // Rounded up: there is credit then, whatever the fractions.
-        let missing = urgency.reserve() + 1.0 - self.credit;
-        self.at + Duration::from_secs_f64(missing / per_sec) + Duration::from_micros(1)
+        let reserve = urgency.reserve() + 1.0;
+        let time =
+            Duration::from_secs_f64((reserve - self.credit).max(0.0) / allowed.bytes_per_sec());
+        let spared = match urgency {
+            Urgency::Loss => Duration::ZERO,
+            _ => allowed.time_to_spare((reserve - self.spare).max(0.0), self.heard),
+        };
+        self.at + time.max(spared) + Duration::from_micros(1)
     }
 }
 
@@ -285,23 +313,51 @@ pub(super) struct Allowed {
     rate: u64,
     /// Whether that was found out.
     is_known: bool,
+    /// Bytes that have come on the path.
+    heard: u64,
 }
 
 impl Allowed {
     /// A share of what the path carries; while nobody knows that, of what has arrived there lately, or of what it
     /// is taken to carry.
     pub(super) fn on(path: &Path) -> Self {
+        let heard = path.receipt.bytes();
         if path.rate.is_tested() {
-            return Self { rate: path.rate.capacity(), is_known: true };
+            return Self { rate: path.rate.capacity(), is_known: true, heard };
         }
         let shown = path.rate.delivered_lately().unwrap_or(0);
         let most = path.dispersion.most().map_or(UNKNOWN_RATE, |most| most as u64);
         let rate = shown.max(UNKNOWN_RATE.min(most)).min(path.rate.limit());
-        Self { rate, is_known: false }
+        Self { rate, is_known: false, heard }
     }
 
     fn bytes_per_sec(self) -> f64 {
         (self.rate as f64 * FEEDBACK_SHARE).max(FEEDBACK_FLOOR)
+    }
+
+    /// The least that is spared in a second, however little there is to tell.
+    fn least_per_sec(self) -> f64 {
+        let most = self.bytes_per_sec();
+        if self.is_known { (most - SPARED).max(THRIFTY_FLOOR) } else { most }
+    }
+
+    /// What is spared for telling of what came since `heard_before` bytes had.
+    fn spared_for(self, heard_before: u64) -> f64 {
+        self.heard.saturating_sub(heard_before) as f64 * SHARE_OF_HEARD
+    }
+
+    /// What is spared in a time, in bytes.
+    fn spared(self, time: Duration, heard_before: u64) -> f64 {
+        let seconds = time.as_secs_f64();
+        let most = seconds * self.bytes_per_sec();
+        self.spared_for(heard_before).min(most).max(seconds * self.least_per_sec())
+    }
+
+    /// How long it takes to spare so many bytes if nothing more comes.
+    fn time_to_spare(self, bytes: f64, heard_before: u64) -> Duration {
+        let is_heard = self.spared_for(heard_before) >= bytes;
+        let per_sec = if is_heard { self.bytes_per_sec() } else { self.least_per_sec() };
+        Duration::from_secs_f64(bytes / per_sec)
     }
 
     /// So many bytes may be saved up.
