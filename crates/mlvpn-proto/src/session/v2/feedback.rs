@@ -21,8 +21,8 @@ const FEEDBACK_BURST: f64 = 1_500.0;
 /// Of a path whose capacity is known what tells of no loss takes as much only where there is as much to tell: a share
 /// of what came there; else so many bytes per second less, but no less than that many `[F25]`.
 const SHARE_OF_HEARD: f64 = 0.1;
-const SPARED: f64 = 1_400.0;
-const THRIFTY_FLOOR: f64 = 600.0;
+const WITHHELD: f64 = 1_400.0;
+const LEAST_SPARED: f64 = 600.0;
 /// So much of it is left to reports of losses: one of them. With more, so many losses would leave nothing to the
 /// others that paths would seem to be dead.
 const FEEDBACK_RESERVE: f64 = 200.0;
@@ -338,7 +338,7 @@ impl Allowed {
     /// The least that is spared in a second, however little there is to tell.
     fn least_per_sec(self) -> f64 {
         let most = self.bytes_per_sec();
-        if self.is_known { (most - SPARED).max(THRIFTY_FLOOR) } else { most }
+        if self.is_known { (most - WITHHELD).max(LEAST_SPARED) } else { most }
     }
 
     /// What is spared for telling of what came since `heard_before` bytes had.
